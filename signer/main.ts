@@ -8,7 +8,7 @@ import { admissionPolicies, admissionPolicyBindings } from './issuance/admission
 import { createGuard } from './issuance/guard.ts';
 import { statusResource } from './issuance/status.ts';
 import { createServerClock } from './kube/clock.ts';
-import { type Credentials, loadCredentials } from './kube/credentials.ts';
+import { loadCredentials } from './kube/credentials.ts';
 import { createDiscovery } from './kube/discovery.ts';
 import { createEventRecorder } from './kube/events.ts';
 import { createInformer } from './kube/informer.ts';
@@ -85,7 +85,9 @@ async function runReplica(
   log.info({ url: server.url, replica: config.replica, trustDomain: config.trustDomain }, 'signer starts');
 
   const endsEarly = () => log.info({ reason: String(stopping.reason) }, 'signer ends before it has begun');
-  const credentials = await credentialsFor(config, stopping).catch((error) => {
+  const { kubeconfig, context } = config;
+  const sources = { kubeconfig, context, env: process.env, signal: stopping };
+  const credentials = await loadCredentials(sources).catch((error) => {
     // A credential plugin is ended with the signer.
     if (!stopping.aborted) throw error;
   });
@@ -231,13 +233,4 @@ async function runReplica(
 /** The right to sign is checked by the validation of the status, so that lacking it is a 422. */
 function isForbidden({ code, resource }: Call): boolean {
   return (code === '403' || code === '422') && resource !== reviewResource;
-}
-
-function credentialsFor({ kubeconfig, context }: Config, signal: AbortSignal): Promise<Credentials> {
-  return loadCredentials({
-    ...(kubeconfig !== undefined && { kubeconfig }),
-    ...(context !== undefined && { context }),
-    env: process.env,
-    signal,
-  });
 }

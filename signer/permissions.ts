@@ -37,13 +37,11 @@ export function neededPermissions(
     ...each(['get', 'list', 'watch'], requests),
     ...each(['patch'], { ...requests, subresource: 'status' }),
     // Kubernetes has this role only where it serves the resource.
-    ...(lacksBundles
-      ? []
-      : each(['list', 'watch', ...(config.federation ? ['get'] : [])], {
-          group: certificates,
-          resource: 'clustertrustbundles',
-          grantedBy: 'ClusterRole system:cluster-trust-bundle-discovery, of Kubernetes itself',
-        })),
+    ...each(lacksBundles ? [] : ['list', 'watch', ...(config.federation ? ['get'] : [])], {
+      group: certificates,
+      resource: 'clustertrustbundles',
+      grantedBy: 'ClusterRole system:cluster-trust-bundle-discovery, of Kubernetes itself',
+    }),
     ...['validatingadmissionpolicies', 'validatingadmissionpolicybindings'].flatMap((resource) =>
       each(['list', 'watch'], {
         group: 'admissionregistration.k8s.io',
@@ -60,13 +58,11 @@ export function neededPermissions(
       namespace,
       grantedBy: roleIn(namespace),
     }),
-    ...(config.endpoints?.token === undefined
-      ? []
-      : each(['create'], {
-          group: 'authentication.k8s.io',
-          resource: 'tokenreviews',
-          grantedBy: 'ClusterRole kubespiffe-token-endpoint',
-        })),
+    ...each(config.endpoints?.token === undefined ? [] : ['create'], {
+      group: 'authentication.k8s.io',
+      resource: 'tokenreviews',
+      grantedBy: 'ClusterRole kubespiffe-token-endpoint',
+    }),
     ...(config.federation ? federationPermissions : []),
     ...signers.flatMap((signer) => permissionsOf(config, signer)),
   ];
@@ -120,13 +116,13 @@ function permissionsOf(config: Config, { profile, facts }: SignerNeeds): Permiss
       name: signedUntilName(pool.name),
       grantedBy: roleIn(pool.namespace, profile.role ?? 'kubespiffe-signed-until'),
     }),
-    ...facts.flatMap(({ spec: { resource, ...place } }) => {
+    ...facts.flatMap(({ spec: { resource, namespace, name } }) => {
+      // Several signers may depend on the same facts.
       const right = {
         group: resource.group,
         resource: resource.name,
-        ...(place.namespace !== undefined && { namespace: place.namespace }),
-        ...(place.name !== undefined && { name: place.name }),
-        // Several signers may depend on the same facts.
+        namespace,
+        name,
         grantedBy: signerRole,
       };
       return [

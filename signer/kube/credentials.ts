@@ -39,9 +39,9 @@ export interface Credentials {
 
 export interface CredentialSources {
   /** A kubeconfig file; takes precedence over everything else. */
-  kubeconfig?: string;
+  kubeconfig?: string | undefined;
   /** A context of the kubeconfig, in place of its current one. */
-  context?: string;
+  context?: string | undefined;
   /**
    * KUBECONFIG, KUBERNETES_SERVICE_HOST and _PORT, HOME, in the order of kubectl but for a pod's own account; the
    * proxy variables; and what exec plugins see.

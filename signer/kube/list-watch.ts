@@ -73,7 +73,7 @@ export async function listAll<T>(
       });
       listed = listOf(body, at);
     } catch (error) {
-      if (isTooMuch(error, page.received()) && pages.shrink(page.received())) {
+      if (isTooMuch(error, page.received) && pages.shrink(page.received)) {
         const fields = { resource: needs.resource, objects: pages.current(), error: messageOf(error) };
         needs.log.warn(fields, 'a page of the list is too large; asking for fewer objects at once');
         continue;
@@ -85,8 +85,8 @@ export async function listAll<T>(
       token = undefined;
       continue;
     }
-    for (const entry of page.entries()) objects.push(entry);
-    pages.fitted(page.bytes());
+    for (const entry of page.entries) objects.push(entry);
+    pages.fitted(page.bytes);
     token = listed.metadata?.continue || undefined;
     if (token === undefined) return { objects, resourceVersion: listed.metadata?.resourceVersion ?? '' };
   }
@@ -94,35 +94,28 @@ export async function listAll<T>(
 
 /** One page while it is read. */
 function createPage<T>(needs: Followed<T>) {
-  let entries: [key: string, object: T][] = [];
-  let received = 0;
-  let bytes = 0;
-  return {
-    entries: () => entries,
-    received: () => received,
-    bytes: () => bytes,
-    /** Starts again, because a GET that was cut is repeated. */
-    reader(): JsonReader {
-      entries = [];
-      received = 0;
-      bytes = 0;
-      const reader = createJsonReader(listFields, {
-        fields: needs.fields,
-        take(item) {
-          received += 1;
-          const entry = entryOf(needs, item);
-          if (entry !== undefined) entries.push(entry);
-        },
-      });
-      return {
-        end: reader.end,
-        push(chunk) {
-          bytes += chunk.length;
-          reader.push(chunk);
-        },
-      };
-    },
-  };
+  const page = { entries: [] as [key: string, object: T][], received: 0, bytes: 0, reader };
+  return page;
+
+  /** Starts again, because a GET that was cut is repeated. */
+  function reader(): JsonReader {
+    Object.assign(page, { entries: [], received: 0, bytes: 0 });
+    const { end, push } = createJsonReader(listFields, {
+      fields: needs.fields,
+      take(item) {
+        page.received += 1;
+        const entry = entryOf(needs, item);
+        if (entry !== undefined) page.entries.push(entry);
+      },
+    });
+    return {
+      end,
+      push(chunk) {
+        page.bytes += chunk.length;
+        push(chunk);
+      },
+    };
+  }
 }
 
 const listFields = { metadata: true, items: {} } as const;

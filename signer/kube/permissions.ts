@@ -11,8 +11,8 @@ export interface Permission {
   readonly group: string;
   readonly resource: string;
   readonly subresource?: string;
-  readonly name?: string;
-  readonly namespace?: string;
+  readonly name?: string | undefined;
+  readonly namespace?: string | undefined;
   /** The role that grants it, for people. */
   readonly grantedBy: string;
 }
