@@ -99,19 +99,19 @@ export const caRestore: AddCommand = (parent, terminal) =>
       const { namespace, name } = options;
       const isDryRun = options.dryRun === 'server';
       const copy = poolIn(textOf(await readInput(terminal, options.from)), options.from);
-      const { before, after, warnings } = await withApi(options, terminal, async (api) => {
+      const { document, warnings } = await withApi(options, terminal, async (api) => {
         const clock = serverClock(api);
         const secret = await getSecret(api, namespace, name);
         const live = secret && livePoolOf(secret, options);
         const published = await readClusterRoots(api, copy.trustDomain, options.bundleSuffix);
         const now = clock() ?? Math.floor(terminal.now() / 1000);
-        const { document, warnings } = restore(copy, live, published, options, now);
-        await savePool(api, options, secret, document, isDryRun);
-        return { before: copy.sequence, after: document.sequence, warnings };
+        const restored = restore(copy, live, published, options, now);
+        await savePool(api, options, secret, restored.document, isDryRun);
+        return restored;
       });
       const how = isDryRun ? ' (server dry run)' : '';
       terminal.out(
-        `secret/${name} restored in namespace ${namespace}${how}, sequence ${after} (the copy had ${before})\n`,
+        `secret/${name} restored in namespace ${namespace}${how}, sequence ${document.sequence} (the copy had ${copy.sequence})\n`,
       );
       for (const warning of warnings) terminal.err(`warning: ${printable(warning)}\n`);
     });
@@ -143,7 +143,9 @@ function restore(
     ...stillTainted.map((id) => `authority ${id} was tainted after the copy was made, and stays so`),
     ...stillRetired.map((id) => `authority ${id} was retired after the copy was made, and stays so`),
   ];
-  const carried = publishedOnly(pool, published.roots, now);
+  // Those that no authority of the pool has, whether the pool is sound or not.
+  const named = new Set(pool.authorities.map(rootOf));
+  const carried = published.roots.filter((root) => root.notAfter > now && !named.has(root.sha256Hex));
   let document = carryRoots(pool, carried, now);
   document = dateTransitions(document, { pool: live, roots: published.fingerprints }, now);
   const added = new Set(
@@ -164,12 +166,11 @@ function restore(
     added.delete(retired.id);
     document = retired.document;
   }
-  const fingerprints = new Map(document.authorities.map((each) => [each.id, rootOf(each)]));
-  for (const { id, state } of document.authorities.filter((each) => added.has(each.id))) {
-    const root = carried.find(({ sha256Hex }) => sha256Hex === fingerprints.get(id));
-    const what = root ? `, ${describeRoots([root])},` : '';
+  for (const each of document.authorities.filter(({ id }) => added.has(id))) {
+    const root = carried.find(({ sha256Hex }) => sha256Hex === rootOf(each));
+    const which = root ? `${each.id}, ${describeRoots([root])},` : each.id;
     warnings.push(
-      `authority ${id}${what} is kept from the current pool, ${state}: the copy does not publish it`,
+      `authority ${which} is kept from the current pool, ${each.state}: the copy does not publish it`,
     );
   }
   warnings.push(...notYetSigning(checkTogether(document, added, options, now), now));
@@ -192,16 +193,6 @@ function checkTogether(
     `the copy does not fit with what is kept (${[...added].join(', ')}): ${field}: ${what}`,
     'remove an authority that nothing needs any more with --drop-authority',
   );
-}
-
-/** The published roots that no authority of the document has, whether the document is sound or not. */
-function publishedOnly(
-  document: PoolDocument,
-  roots: ClusterRoots['roots'],
-  now: number,
-): ClusterRoots['roots'] {
-  const named = new Set(document.authorities.map(rootOf));
-  return roots.filter((root) => root.notAfter > now && !named.has(root.sha256Hex));
 }
 
 /**

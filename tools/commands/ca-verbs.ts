@@ -1,4 +1,3 @@
-import type { PoolDocument } from '../../signer/authority/document.ts';
 import { safeFrom } from '../../signer/authority/ready.ts';
 import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
 import { onlyVerified, readPoolSigner } from '../cluster/pool-signer.ts';
@@ -8,7 +7,6 @@ import { poolInvalid, usageError } from '../errors.ts';
 import { auditForced, type ForcedChange, showForced } from '../forced-change.ts';
 import { span } from '../output.ts';
 import {
-  type ChangeFacts,
   type ChangeOptions,
   changePool,
   insist,
@@ -124,7 +122,8 @@ export const caVerbs: readonly AddCommand[] = (Object.keys(texts) as Verb[]).map
       };
       // Also where it is refused for now.
       if (isDryRun) terminal.err(whoNotices(verb));
-      let before: Before | undefined;
+      // The pool before the change also has the authority that is removed.
+      let before: Awaited<ReturnType<typeof readPool>> | undefined;
       const listDependents = async (): Promise<readonly string[]> => {
         const dependents = before ? await dependentsOf(options, terminal, authority, before) : [];
         for (const line of dependents) terminal.err(`${line}\n`);
@@ -163,12 +162,6 @@ export const caVerbs: readonly AddCommand[] = (Object.keys(texts) as Verb[]).map
     });
   },
 );
-
-/** The pool before a change, which also has the authority that is removed, and what the change is decided by. */
-interface Before {
-  readonly document: PoolDocument;
-  readonly facts: ChangeFacts;
-}
 
 /** A wait says so often that it goes on. */
 const progressEverySeconds = 600;

@@ -2,6 +2,7 @@ import { Option } from 'commander';
 import { readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
 import { readBootstrapBundle } from '../../signer/federation/foreign-bundle.ts';
 import { endpointIdOf } from '../../spiffe/infrastructure.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
@@ -97,7 +98,7 @@ async function trustOf(terminal: Terminal, options: Options): Promise<EndpointTr
       throw usageError(`${flag} is not for spire`, hint);
     }
   }
-  const { trustDomain, profile, rootsPem } = await ownFacts(terminal, options);
+  const { trustDomain, profile, published } = await ownFacts(terminal, options);
   if (webRoots !== undefined && profile !== 'https_web') {
     throw usageError('--web-roots is for https_web', 'leave it out, or add --profile https_web');
   }
@@ -109,34 +110,23 @@ async function trustOf(terminal: Terminal, options: Options): Promise<EndpointTr
     const caBundle = webRoots === undefined ? undefined : textOf(await readInput(terminal, webRoots));
     return { trustDomain, url, profile, caBundle };
   }
-  const bootstrapBundle = await rootsPem();
+  const bootstrapBundle = await ownBundle(terminal, options, trustDomain, published);
   return { trustDomain, url, profile, endpointId: endpointIdOf(trustDomain).uri, bootstrapBundle };
 }
 
 interface OwnFacts {
   readonly trustDomain: string;
   readonly profile: EndpointTrust['profile'];
-  /** Of our bundle, as PEM. */
-  readonly rootsPem: () => Promise<string>;
+  /** The roots in the cluster, where it was asked. */
+  readonly published?: readonly CertificateFacts[];
 }
 
 async function ownFacts(terminal: Terminal, options: Options): Promise<OwnFacts> {
-  const { bundle, profile } = options;
-  const now = Math.floor(terminal.now() / 1000);
-  const fromFile = async (file: string, trustDomain: string) => {
-    const roots = readBootstrapBundle(textOf(await readInput(terminal, file)), trustDomain, now);
-    if (!roots.ok) throw new CliError('BUNDLE_INVALID', `${file}: ${roots.reason}`);
-    return certificatesPem(roots.value);
-  };
+  const { profile } = options;
   if (options.trustDomain !== undefined) {
     const read = parseTrustDomain(options.trustDomain);
     if (!read.ok) throw new CliError('SPIFFE_ID_INVALID', read.reason);
-    const rootsPem = async () => {
-      if (bundle !== undefined) return fromFile(bundle, read.value);
-      const hint = '`kubespiffe bundle show --format pem` prints it';
-      throw usageError('https_spiffe needs --bundle where the cluster is not asked', hint);
-    };
-    return { trustDomain: read.value, profile: profile ?? 'https_web', rootsPem };
+    return { trustDomain: read.value, profile: profile ?? 'https_web' };
   }
   return withApi({ ...options, role: identityViewer }, terminal, async (api) => {
     const { config, from } = await readSignerSettings(api, terminal, options);
@@ -152,12 +142,28 @@ async function ownFacts(terminal: Terminal, options: Options): Promise<OwnFacts>
       throw new CliError('CONFIG_INVALID', `${from} has no bundle endpoint ${chosen ?? ''}`.trimEnd(), hint);
     }
     const { roots } = await readClusterRoots(api, trustDomain, signers.spiffe.bundleSuffix);
-    const rootsPem = async () => {
-      if (bundle !== undefined) return fromFile(bundle, trustDomain);
-      if (roots.length > 0) return certificatesPem(roots);
-      const hint = 'give them with --bundle: `kubespiffe bundle show --format pem` prints them';
-      throw new CliError('BUNDLE_INVALID', `no roots of ${trustDomain} are published in the cluster`, hint);
-    };
-    return { trustDomain, profile: chosen, rootsPem };
+    return { trustDomain, profile: chosen, published: roots };
   });
+}
+
+/** Our bundle as PEM: from the file that was given, or from the cluster. @throws CliError where there is none. */
+async function ownBundle(
+  terminal: Terminal,
+  { bundle: file }: Options,
+  trustDomain: string,
+  published: OwnFacts['published'],
+): Promise<string> {
+  if (file !== undefined) {
+    const now = Math.floor(terminal.now() / 1000);
+    const roots = readBootstrapBundle(textOf(await readInput(terminal, file)), trustDomain, now);
+    if (!roots.ok) throw new CliError('BUNDLE_INVALID', `${file}: ${roots.reason}`);
+    return certificatesPem(roots.value);
+  }
+  if (!published) {
+    const hint = '`kubespiffe bundle show --format pem` prints it';
+    throw usageError('https_spiffe needs --bundle where the cluster is not asked', hint);
+  }
+  if (published.length > 0) return certificatesPem(published);
+  const hint = 'give them with --bundle: `kubespiffe bundle show --format pem` prints them';
+  throw new CliError('BUNDLE_INVALID', `no roots of ${trustDomain} are published in the cluster`, hint);
 }

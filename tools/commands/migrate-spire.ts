@@ -70,14 +70,9 @@ function ofCluster(terminal: Terminal, options: ClusterOptions): Promise<FileObj
       });
       await listed.fill(api);
       return [...listed.store.keys()].sort().map((name): FileObject => {
-        const from = {
-          file: 'the cluster',
-          apiVersion: `${spireGroup}/v1alpha1`,
-          kind,
-          name,
-          namespace: undefined,
-        };
-        return { ...from, object: listed.store.get(name) ?? {}, lineOf: () => 1 };
+        const apiVersion = `${spireGroup}/v1alpha1`;
+        const object = listed.store.get(name) ?? {};
+        return { file: 'the cluster', apiVersion, kind, name, namespace: undefined, object, lineOf: () => 1 };
       });
     });
     return (await Promise.all(lists)).flat();

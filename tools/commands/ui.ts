@@ -105,11 +105,11 @@ async function serve(
   const { readPageFiles } = await import('../ui/page-files.ts');
   const { secretAdmission } = await import('../ui/admission.ts');
   const { createUiServer } = await import('../ui/server.ts');
-  const own = admit ? undefined : secretAdmission();
+  const own = secretAdmission();
   const server = createUiServer({
     files: await readPageFiles(),
     answers,
-    admit: admit ?? own?.admit ?? (async () => 'unknown' as const),
+    admit: admit ?? own.admit,
   });
   const { signal } = abortAtSignal();
   server.listen(port, '127.0.0.1');
@@ -124,7 +124,7 @@ async function serve(
     );
   });
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  terminal.out(own ? `${url}#token=${own.secret}\n` : `${url}\n`);
+  terminal.out(admit ? `${url}\n` : `${url}#token=${own.secret}\n`);
   if (!signal.aborted) await once(signal, 'abort');
   server.closeAllConnections();
   server.close();
