@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import { safeFrom } from '../../signer/authority/ready.ts';
 import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
 import { onlyVerified, readPoolSigner } from '../cluster/pool-signer.ts';
@@ -90,78 +91,83 @@ export function whoNotices(verb: Verb | 'prepare'): string {
   return `who notices: ${verb === 'prepare' ? 'nobody, as it is in no bundle' : texts[verb].noticed}\n`;
 }
 
+const waitOption = new Option(
+  '--wait',
+  'Wait until it breaks nothing, then do it. May be interrupted and started again.',
+);
+const forceOption = new Option('--force', 'Do it now, although it breaks what the refusal says.');
+const reasonOption = new Option('--reason <text>', 'Why it is forced; for the audit line and the Event.');
+
 /** `kubespiffe ca preview`, `trust`, `activate`, `retire`, `remove`, `taint`, `untaint`: one step of one authority. */
-export const caVerbs: readonly AddCommand[] = (Object.keys(texts) as Verb[]).map(
-  (verb) => (parent, terminal) => {
-    const { summary, more, asksSigner, mayWait, mayForce, asksForReason = false } = texts[verb];
-    const command = addCommand(parent, verb, {
-      description: `${summary}\n\n${more}`,
-      examples: `
+export const caVerbs: readonly AddCommand[] = (Object.keys(texts) as Verb[]).map((verb) => {
+  const { summary, more, asksSigner, mayWait, mayForce, asksForReason } = texts[verb];
+  const about = {
+    description: `${summary}\n\n${more}`,
+    examples: `
     # See first what would change
     kubespiffe ca ${verb} ca-2 --dry-run
 
     # Change it
     kubespiffe ca ${verb} ca-2${mayWait ? ' --wait' : ''}`,
-      options: asksSigner ? [withChange, withSignerSettings] : [withChange],
-    }).argument('<authority>', 'Id of the authority, as `kubespiffe ca status` shows it.');
-    if (mayWait)
-      command.option(
-        '--wait',
-        'Wait until it breaks nothing, then do it. May be interrupted and started again.',
-      );
-    if (mayWait || mayForce)
-      command.option('--force', 'Do it now, although it breaks what the refusal says.');
-    if (asksForReason)
-      command.option('--reason <text>', 'Why it is forced; for the audit line and the Event.');
-    return command.action(async (authority: string, given: Options) => {
-      const options = asksSigner ? { ...given, signer: await readPoolSigner(given, terminal) } : given;
-      if (options.wait) await waitUntilSafe(terminal, options, verb, authority);
-      const isDryRun = options.dryRun === 'server';
-      const forcedBy = (consequence: string): ForcedChange => {
-        return { verb, authority, reason: options.reason ?? '', consequence };
-      };
-      // Also where it is refused for now.
-      if (isDryRun) terminal.err(whoNotices(verb));
-      // The pool before the change also has the authority that is removed.
-      let before: Awaited<ReturnType<typeof readPool>> | undefined;
-      const listDependents = async (): Promise<readonly string[]> => {
-        const dependents = before ? await dependentsOf(options, terminal, authority, before) : [];
-        for (const line of dependents) terminal.err(`${line}\n`);
-        return dependents;
-      };
-      const makeChange = () =>
-        changePool({ ...options, asksForReason }, terminal, async (document, facts) => {
-          before = { document, facts };
-          const applied = applyVerb(document, verb, authority, facts);
-          const outcome = verb === 'trust' ? onlyVerified(applied, document, authority, options) : applied;
-          if (!asksForReason || !outcome.ok || outcome.consequence === undefined) return outcome;
-          if (options.force && !options.reason) {
-            throw usageError(`${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
-          }
-          if (!options.force) await listDependents();
-          else if (!isDryRun) auditForced(terminal, options, 'forcing', forcedBy(outcome.consequence));
-          return outcome;
-        });
-      // A stolen key must not go on signing because others change the pool too.
-      const change = verb === 'taint' ? await insist(makeChange) : await makeChange();
-      printChange(terminal, options, change);
-      if (isDryRun && change.consequence === undefined) terminal.err('safe: now\n');
-      const forced =
-        asksForReason && change.consequence !== undefined ? forcedBy(change.consequence) : undefined;
-      if (forced && !isDryRun) await showForced(terminal, options, forced, []);
-      // An emergency does not wait for a list, which may take long in a large cluster.
-      const dependents = verb === 'taint' || forced ? await listDependents() : [];
-      if (verb === 'taint') {
-        terminal.err(
-          `note: \`kubespiffe ca evict ${authority}\` replaces these pods, once another CA signs\n`,
-        );
+    options: [
+      withChange,
+      ...(asksSigner ? [withSignerSettings] : []),
+      ...(mayWait ? [waitOption] : []),
+      ...(mayWait || mayForce ? [forceOption] : []),
+      ...(asksForReason ? [reasonOption] : []),
+    ],
+  };
+  return (parent, terminal) =>
+    addCommand(parent, verb, about)
+      .argument('<authority>', 'Id of the authority, as `kubespiffe ca status` shows it.')
+      .action((authority: string, options: Options) => takeStep(terminal, verb, authority, options));
+});
+
+async function takeStep(terminal: Terminal, verb: Verb, authority: string, given: Options): Promise<void> {
+  const { asksSigner, asksForReason = false } = texts[verb];
+  const options = asksSigner ? { ...given, signer: await readPoolSigner(given, terminal) } : given;
+  if (options.wait) await waitUntilSafe(terminal, options, verb, authority);
+  const isDryRun = options.dryRun === 'server';
+  const forcedBy = (consequence: string): ForcedChange => {
+    return { verb, authority, reason: options.reason ?? '', consequence };
+  };
+  // Also where it is refused for now.
+  if (isDryRun) terminal.err(whoNotices(verb));
+  // The pool before the change also has the authority that is removed.
+  let before: Awaited<ReturnType<typeof readPool>> | undefined;
+  const listDependents = async (): Promise<readonly string[]> => {
+    const dependents = before ? await dependentsOf(options, terminal, authority, before) : [];
+    for (const line of dependents) terminal.err(`${line}\n`);
+    return dependents;
+  };
+  const makeChange = () =>
+    changePool({ ...options, asksForReason }, terminal, async (document, facts) => {
+      before = { document, facts };
+      const applied = applyVerb(document, verb, authority, facts);
+      const outcome = verb === 'trust' ? onlyVerified(applied, document, authority, options) : applied;
+      if (!asksForReason || !outcome.ok || outcome.consequence === undefined) return outcome;
+      if (options.force && !options.reason) {
+        throw usageError(`${verb} --force needs a reason`, 'add --reason TEXT; it is kept');
       }
-      if (!forced || isDryRun) return;
-      auditForced(terminal, options, 'forced', { ...forced, dependents });
-      await showForced(terminal, options, forced, dependents);
+      if (!options.force) await listDependents();
+      else if (!isDryRun) auditForced(terminal, options, 'forcing', forcedBy(outcome.consequence));
+      return outcome;
     });
-  },
-);
+  // A stolen key must not go on signing because others change the pool too.
+  const change = verb === 'taint' ? await insist(makeChange) : await makeChange();
+  printChange(terminal, options, change);
+  if (isDryRun && change.consequence === undefined) terminal.err('safe: now\n');
+  const forced = asksForReason && change.consequence !== undefined ? forcedBy(change.consequence) : undefined;
+  if (forced && !isDryRun) await showForced(terminal, options, forced, []);
+  // An emergency does not wait for a list, which may take long in a large cluster.
+  const dependents = verb === 'taint' || forced ? await listDependents() : [];
+  if (verb === 'taint') {
+    terminal.err(`note: \`kubespiffe ca evict ${authority}\` replaces these pods, once another CA signs\n`);
+  }
+  if (!forced || isDryRun) return;
+  auditForced(terminal, options, 'forced', { ...forced, dependents });
+  await showForced(terminal, options, forced, dependents);
+}
 
 /** A wait says so often that it goes on. */
 const progressEverySeconds = 600;
