@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { type AddCommand, addCommand, examplesOf } from './command.ts';
+import { type AddCommand, addCommand, type Done, examplesOf } from './command.ts';
 import { bundleFetch } from './commands/bundle-fetch.ts';
 import { bundleShow } from './commands/bundle-show.ts';
 import { bundleVerify } from './commands/bundle-verify.ts';
@@ -49,7 +49,7 @@ import { complete, runProgram } from './run.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Builds the whole tree of commands. */
-export function buildProgram(terminal: Terminal, done: (exitCode: number) => void): Command {
+export function buildProgram(terminal: Terminal, done: Done): Command {
   // Flags belong to the verb before them: those of `inspect pcr` must not be taken for those of `inspect`.
   const program = new Command('kubespiffe')
     .enablePositionalOptions()
@@ -117,5 +117,5 @@ export function buildProgram(terminal: Terminal, done: (exitCode: number) => voi
 
 /** Runs one command line of the whole tree. */
 export function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
-  return runProgram(argv, terminal, buildProgram);
+  return runProgram(argv, terminal, (done) => buildProgram(terminal, done));
 }

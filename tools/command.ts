@@ -2,8 +2,11 @@ import { type Command, Option } from 'commander';
 import { usageError } from './errors.ts';
 import type { Terminal } from './terminal.ts';
 
-/** Adds a command below another one. `done` takes the exit code of a command that has run, where it is not 0. */
-export type AddCommand = (parent: Command, terminal: Terminal, done: (exitCode: number) => void) => Command;
+/** Takes the exit code of a command that has run, where it is not 0. */
+export type Done = (exitCode: number) => void;
+
+/** Adds a command below another one. */
+export type AddCommand = (parent: Command, terminal: Terminal, done: Done) => Command;
 
 interface About {
   /** Begins with a sentence that can stand alone in a list. */

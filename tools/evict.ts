@@ -10,7 +10,7 @@ export interface EvictedPod {
 }
 
 /** `blocked`: a PodDisruptionBudget, or something else, does not allow it yet. `gone`: it was deleted, or replaced. */
-export type Eviction = 'evicted' | 'gone' | 'blocked';
+type Eviction = 'evicted' | 'gone' | 'blocked';
 
 /**
  * Evicts pods, so many a second, by the eviction API (policy/v1), which respects PodDisruptionBudgets. A pod whose eviction

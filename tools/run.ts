@@ -2,13 +2,10 @@ import { Command, CommanderError } from 'commander';
 import { nearest } from '../signer/config/nearest.ts';
 import { type ErrorCode, KubespiffeError, messageOf } from '../spiffe/errors.ts';
 import { printable } from '../spiffe/pki/text.ts';
-import { type AddCommand, checkRequired } from './command.ts';
+import { type AddCommand, checkRequired, type Done } from './command.ts';
 import { exitCodes } from './errors.ts';
 import { formatHelp } from './help.ts';
 import type { Terminal } from './terminal.ts';
-
-/** Makes the tree of commands. `done` takes the exit code of a command that has run, where it is not 0. */
-export type BuildProgram = (terminal: Terminal, done: (exitCode: number) => void) => Command;
 
 /** What every command of a tree has in common: how its help looks, and that required flags are checked. */
 export function complete(program: Command): Command {
@@ -28,15 +25,16 @@ export function everyCommand(command: Command): Command[] {
 /**
  * Runs one command line.
  * @param argv without the interpreter and the script.
+ * @param build makes the tree of commands.
  * @returns the exit code: 0 ok, 1 failed or does not conform, 2 wrong usage.
  */
 export async function runProgram(
   argv: readonly string[],
   terminal: Terminal,
-  build: BuildProgram,
+  build: (done: Done) => Command,
 ): Promise<number> {
   let exitCode: number = exitCodes.ok;
-  const program = build(terminal, (code) => {
+  const program = build((code) => {
     exitCode = code;
   });
   let complaint = '';
@@ -63,7 +61,7 @@ export async function runProgram(
 
 /** Runs a command line of one command, without the others: they cost memory beside an application, and time. */
 export function runAlone(add: AddCommand, argv: readonly string[], terminal: Terminal): Promise<number> {
-  return runProgram(argv, terminal, (_terminal, done) => {
+  return runProgram(argv, terminal, (done) => {
     const program = new Command('kubespiffe').enablePositionalOptions();
     add(program, terminal, done);
     return complete(program);

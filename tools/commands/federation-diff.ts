@@ -23,7 +23,7 @@ import type { Terminal } from '../terminal.ts';
 type Options = ClusterOptions & AddressOptions & OutputOptions;
 
 /** The difference between what a trust domain serves and what this cluster has of it, for programs. */
-export interface FederationDiff {
+interface FederationDiff {
   readonly name: string;
   readonly trustDomain: string;
   readonly differs: boolean;
