@@ -7,6 +7,8 @@ export interface ClusterChoice {
   /** certificates.k8s.io/v1beta1 is served beside v1. */
   readonly betaApis: boolean;
   readonly kubeletVersion: KubernetesVersion;
+  /** The newest version of certificates.k8s.io that has trust bundles and requests. */
+  readonly apiVersion: 'v1' | 'v1beta1';
 }
 
 /** Whether there is time for what takes minutes: in `make test-all`, which names the clusters. */
@@ -25,6 +27,7 @@ export function clusterChoices(setting = process.env.KUBESPIFFE_TEST_CLUSTERS ??
         `KUBESPIFFE_TEST_CLUSTERS names "${name}": not VERSION, VERSION+beta or VERSION+KUBELET`,
       );
     }
-    return { name, version, betaApis: addition !== '', kubeletVersion };
+    const apiVersion = version.startsWith('1.37') ? 'v1' : 'v1beta1';
+    return { name, version, betaApis: addition !== '', kubeletVersion, apiVersion };
   });
 }

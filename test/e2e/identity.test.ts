@@ -38,7 +38,7 @@ for (const choice of clusterChoices()) {
     let installation: Installation;
     let judges: Judges;
     let folder: string;
-    const apiVersion = choice.version.startsWith('1.37') ? 'v1' : 'v1beta1';
+    const { apiVersion } = choice;
     const bundlePath = trustBundle.replace('VERSION', apiVersion);
 
     before(async () => {

@@ -82,7 +82,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
           'fs.readFileSync(process.env.CREDENTIALS, "utf8").replace(/.*?KEY-----.*?KEY-----/s, "")',
         ],
       ]);
-      const bundle = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:service-dns:roots';
+      const bundle = `/apis/certificates.k8s.io/${choice.apiVersion}/clustertrustbundles/kubespiffe.io:service-dns:roots`;
       const roots = (await installation.controlPlane.request('GET', bundle)).body.spec.trustBundle;
       const names = ['shop.mesh.svc', 'shop.mesh.svc.cluster.local'];
       await judgeServer(installation, { credentials, roots, names });
