@@ -1,13 +1,12 @@
 import { jwtSigningAlgorithms } from '../../spiffe/jwt-algorithms.ts';
 import { hostPort, issuerUrl } from './address-values.ts';
 import { dnsName } from './name-values.ts';
-import type { Setting } from './setting.ts';
+import { inSection } from './setting.ts';
 import { boolean, choice, duration, filePath, list, text, whole } from './values.ts';
 
 /** The settings of the HTTP endpoints, a part of the table in settings.ts. */
-export const endpointSettings = {
+export const endpointSettings = inSection('Endpoints', {
   tokenAddress: {
-    section: 'Endpoints',
     type: hostPort,
     otherwise: 'no token endpoint',
     needs: ['jwtIssuer'],
@@ -16,7 +15,6 @@ export const endpointSettings = {
       'the keys that verify JWT-SVIDs. Needs `jwtIssuer` and the RBAC of manifests/token-endpoint.',
   },
   jwtIssuer: {
-    section: 'Endpoints',
     type: issuerUrl,
     otherwise: 'none; required with `tokenAddress`',
     description:
@@ -24,7 +22,6 @@ export const endpointSettings = {
       'URL. A later change must also be made at every verifier.',
   },
   jwtLifetime: {
-    section: 'Endpoints',
     type: duration('30s', '1h'),
     default: '5m',
     description:
@@ -32,7 +29,6 @@ export const endpointSettings = {
       'ServiceAccount token that it was issued for.',
   },
   jwtAlgorithm: {
-    section: 'Endpoints',
     type: choice(jwtSigningAlgorithms),
     default: 'ES256',
     description:
@@ -40,26 +36,22 @@ export const endpointSettings = {
       'Microsoft Entra accepts nothing else.',
   },
   jwtRs256Audiences: {
-    section: 'Endpoints',
     type: list(text),
     otherwise: 'none',
     description: 'Audiences for which RS256 is used instead of `jwtAlgorithm`.',
   },
   jwtAudiences: {
-    section: 'Endpoints',
     type: list(text),
     otherwise: 'all but those of the API server and of the endpoint itself',
     description: 'The only audiences for which JWT-SVIDs are issued. A final `*` matches any ending.',
   },
   jwtMaxAudiences: {
-    section: 'Endpoints',
     type: whole(1, 10),
     default: '1',
     description:
       'Maximum number of audiences of a JWT-SVID. With two, each receiver can use the token at the other.',
   },
   jwtPropagationDelay: {
-    section: 'Endpoints',
     type: duration('0s', '30d'),
     default: '0s',
     description:
@@ -67,14 +59,12 @@ export const endpointSettings = {
       '`tokenRefreshHint`.',
   },
   tokenAudience: {
-    section: 'Endpoints',
     type: text,
     otherwise: '`spiffe://TRUST-DOMAIN/kubespiffe/token-endpoint`, the SPIFFE ID of the endpoint',
     description:
       'The only audience of ServiceAccount tokens that are accepted. It must not be one of the API server.',
   },
   serviceAccountIssuers: {
-    section: 'Endpoints',
     type: list(text),
     otherwise: 'that of the API server alone',
     description:
@@ -83,19 +73,16 @@ export const endpointSettings = {
       'A new issuer needs no setting, because the signer reads it from the API server.',
   },
   tokenNames: {
-    section: 'Endpoints',
     type: list(dnsName),
     otherwise: '`kubespiffe-tokens.NAMESPACE.svc`, and the same with `.cluster.local`',
     description: "DNS names of the endpoint's Service, for its certificate.",
   },
   tokenTls: {
-    section: 'Endpoints',
     type: choice<'1.2' | '1.3'>(['1.3', '1.2']),
     default: '1.3',
     description: 'Minimum TLS version of the endpoint.',
   },
   tokenClientCertificates: {
-    section: 'Endpoints',
     type: boolean,
     default: 'false',
     needs: ['signers.spiffe.leafPodIdentity'],
@@ -104,7 +91,6 @@ export const endpointSettings = {
       'domain instead of a ServiceAccount token. Needs `leafPodIdentity`.',
   },
   tokenRefreshHint: {
-    section: 'Endpoints',
     type: duration('1m', '24h'),
     default: '5m',
     description:
@@ -112,7 +98,6 @@ export const endpointSettings = {
       'A new JWT key signs after three times this duration.',
   },
   tokenReviewCache: {
-    section: 'Endpoints',
     type: duration('0s', '5m'),
     default: '30s',
     description:
@@ -121,13 +106,11 @@ export const endpointSettings = {
       'own reviews.',
   },
   tokenPodRate: {
-    section: 'Endpoints',
     type: whole(1, 1_000_000),
     default: '10',
     description: 'Requests per second from one pod to one replica, on average; twice as many in a burst.',
   },
   tokenAddressRate: {
-    section: 'Endpoints',
     type: whole(1, 1_000_000),
     default: '200',
     description:
@@ -135,7 +118,6 @@ export const endpointSettings = {
       'connections have the same limit.',
   },
   x509Svid: {
-    section: 'Endpoints',
     type: boolean,
     default: 'false',
     needs: ['tokenAddress'],
@@ -144,7 +126,6 @@ export const endpointSettings = {
       'for processes that cannot have a projected volume. Needs `tokenAddress`.',
   },
   x509Audience: {
-    section: 'Endpoints',
     type: text,
     otherwise: '`spiffe://TRUST-DOMAIN/kubespiffe/x509-svid`',
     description:
@@ -152,7 +133,6 @@ export const endpointSettings = {
       'the audiences of the API server.',
   },
   x509Lifetime: {
-    section: 'Endpoints',
     type: duration('5m', '1h'),
     default: '1h',
     description:
@@ -160,7 +140,6 @@ export const endpointSettings = {
       'outlives the ServiceAccount token that it was issued for.',
   },
   bundleWebAddress: {
-    section: 'Endpoints',
     type: hostPort,
     otherwise: 'no such endpoint',
     needs: ['bundleWebCertificate', 'bundleWebKey'],
@@ -170,7 +149,6 @@ export const endpointSettings = {
       'tokens. Needs `bundleWebCertificate` and `bundleWebKey`.',
   },
   bundleWebCertificate: {
-    section: 'Endpoints',
     type: filePath,
     otherwise: 'none; required with `bundleWebAddress`',
     description:
@@ -178,17 +156,15 @@ export const endpointSettings = {
       'changes, without closing connections.',
   },
   bundleWebKey: {
-    section: 'Endpoints',
     type: filePath,
     otherwise: 'none; required with `bundleWebAddress`',
     description: 'The key of that certificate, PEM, unencrypted, such as `tls.key`.',
   },
   bundleSpiffeAddress: {
-    section: 'Endpoints',
     type: hostPort,
     otherwise: 'no such endpoint',
     description:
       'Address of the bundle endpoint with profile https_spiffe. It serves the same documents; federated trust domains ' +
       'verify it by the bundle that they have. Its SPIFFE ID is `spiffe://TRUST-DOMAIN/kubespiffe/token-endpoint`.',
   },
-} as const satisfies Record<string, Setting<unknown>>;
+});

@@ -4,7 +4,7 @@ import { type LogLevel, logLevels } from '../observe/log.ts';
 import { addressRange, baseUrl, hostPort } from './address-values.ts';
 import { endpointSettings } from './endpoint-settings.ts';
 import { annotationKey, nameSegment, namespaceName, objectName, serviceDomain } from './name-values.ts';
-import type { Setting } from './setting.ts';
+import { inSection, type Setting } from './setting.ts';
 import { boolean, choice, decimal, duration, filePath, list, text, type ValueType, whole } from './values.ts';
 
 const trustDomainType: ValueType<string> = {
@@ -21,10 +21,8 @@ const trustDomainType: ValueType<string> = {
   },
 };
 
-/** Every setting that all signers share, in the order of help and documentation. */
-export const settings = {
+const identitySettings = inSection('Identity', {
   trustDomain: {
-    section: 'Identity',
     type: trustDomainType,
     required: true,
     description:
@@ -32,7 +30,6 @@ export const settings = {
       'changed later without new identities for every pod.',
   },
   defaultIdentity: {
-    section: 'Identity',
     type: choice<'serviceAccount' | 'none'>(['serviceAccount', 'none']),
     default: 'serviceAccount',
     description:
@@ -40,19 +37,16 @@ export const settings = {
       '`spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT`. `none`: such a pod waits.',
   },
   registrationClass: {
-    section: 'Identity',
     type: objectName,
     otherwise: 'registrations without a className',
     description: 'The registrations that this signer reads: those with this className.',
   },
   clusterName: {
-    section: 'Identity',
     type: nameSegment,
     otherwise: 'templates cannot use it',
     description: 'The value of `{{ .ClusterName }}` in the templates of registrations.',
   },
   podAnnotations: {
-    section: 'Identity',
     type: list(annotationKey),
     otherwise: 'templates cannot use annotations',
     description:
@@ -60,7 +54,6 @@ export const settings = {
       'create a pod decides what its annotations are.',
   },
   serviceDomains: {
-    section: 'Identity',
     type: list(serviceDomain),
     default: 'svc.cluster.local',
     description:
@@ -68,26 +61,25 @@ export const settings = {
       '`web.shop.svc` and one for each of these domains, such as `web.shop.svc.cluster.local`. Add ' +
       '`svc.clusterset.local` where clusters share Services.',
   },
+});
+
+const kubernetesSettings = inSection('Kubernetes', {
   kubeconfig: {
-    section: 'Kubernetes',
     type: filePath,
     otherwise: "the pod's own ServiceAccount in a cluster, else `$KUBECONFIG` or `~/.kube/config`",
     description: 'How to reach the API server.',
   },
   context: {
-    section: 'Kubernetes',
     type: text,
     otherwise: 'the current context',
     description: 'Context of the kubeconfig to use.',
   },
   namespace: {
-    section: 'Kubernetes',
     type: namespaceName,
     otherwise: '`$POD_NAMESPACE`, else the namespace of the pool',
     description: 'Namespace of the Leases of the replicas.',
   },
   replica: {
-    section: 'Kubernetes',
     type: objectName,
     otherwise: '`$POD_NAME`, else host name and process id',
     description:
@@ -95,7 +87,6 @@ export const settings = {
       'shortened and ends in a hash, because the API server accepts no longer one.',
   },
   requestAdmission: {
-    section: 'Kubernetes',
     type: choice<'policy' | 'external'>(['policy', 'external']),
     default: 'policy',
     description:
@@ -104,9 +95,10 @@ export const settings = {
       'as your own webhook. The signer cannot check it and answers all requests. Without such a guard, everyone who can ' +
       'create requests can get the identity of any pod.',
   },
-  ...endpointSettings,
+});
+
+const federationSettings = inSection('Federation', {
   federation: {
-    section: 'Federation',
     type: boolean,
     default: 'false',
     description:
@@ -114,7 +106,6 @@ export const settings = {
       'say. The component manifests/federation sets it and grants the rights for it.',
   },
   federateByDefault: {
-    section: 'Federation',
     type: choice<'all' | 'none'>(['all', 'none']),
     default: 'all',
     description:
@@ -122,15 +113,16 @@ export const settings = {
       'with `federatesWith` names them: all, or none.',
   },
   federationAllowedAddresses: {
-    section: 'Federation',
     type: list(addressRange),
     otherwise: 'loopback, link-local and metadata addresses are refused',
     description:
       'Addresses of bundle endpoints that are connected to although they are those of the machine itself, link-local, ' +
       'multicast, or of the metadata service of a cloud.',
   },
+});
+
+const keysSettings = inSection('Keys', {
   keyBackends: {
-    section: 'Keys',
     type: list(choice<KeyBackendName>(keyBackendNames)),
     otherwise: 'all keys are in the pool',
     description:
@@ -138,7 +130,6 @@ export const settings = {
       'library is not loaded. The guide on [keys](../guides/keys.md) says what each of them needs.',
   },
   pkcs11Module: {
-    section: 'Keys',
     type: filePath,
     otherwise: 'needed with keyBackends pkcs11',
     description:
@@ -146,7 +137,6 @@ export const settings = {
       'secrets.',
   },
   pkcs11PinFile: {
-    section: 'Keys',
     type: filePath,
     otherwise: 'the module is used without a login',
     description:
@@ -154,15 +144,16 @@ export const settings = {
       'tried again, since tokens lock after a few wrong ones.',
   },
   keyConcurrency: {
-    section: 'Keys',
     type: whole(1, 128),
     default: '32',
     description:
       'Maximum number of signatures of one key that are under way at the same time, for keys outside of the pool. With a ' +
       'latency of 20 ms, 32 allow 1,600 signatures in a second.',
   },
+});
+
+const processSettings = inSection('Process', {
   concurrency: {
-    section: 'Process',
     // One connection has all calls but those for tokens, and the API server takes 100 at once on a connection.
     type: whole(1, 80),
     default: '64',
@@ -172,25 +163,21 @@ export const settings = {
       'measured duration of a write, and is about three quarters at most.',
   },
   takeoverDelay: {
-    section: 'Process',
     type: duration('100ms', '1m'),
     default: '1s',
     description: 'How long a request stays open before the next replica answers it instead of its owner.',
   },
   metricsAddress: {
-    section: 'Process',
     type: hostPort,
     default: '127.0.0.1:9402',
     description: 'Address of `/metrics`, `/livez` and `/readyz`.',
   },
   logLevel: {
-    section: 'Process',
     type: choice<LogLevel>(logLevels),
     default: 'info',
     description: 'Minimum level that is logged. SIGUSR1 switches a running signer to `debug` and back.',
   },
   tracesEndpoint: {
-    section: 'Process',
     type: baseUrl,
     otherwise: 'no traces',
     description:
@@ -198,14 +185,23 @@ export const settings = {
       '[Traces](../operations/traces.md) are sent to the path `/v1/traces` below it.',
   },
   tracesRatio: {
-    section: 'Process',
     type: decimal(0, 1),
     default: '1',
     description:
       'Share of the traces that are recorded. A caller of the token endpoint that names a trace of its own decides for ' +
       'that one.',
   },
-} as const satisfies Record<string, Setting<unknown>>;
+});
+
+/** Every setting that all signers share, in the order of help and documentation. */
+export const settings = {
+  ...identitySettings,
+  ...kubernetesSettings,
+  ...endpointSettings,
+  ...federationSettings,
+  ...keysSettings,
+  ...processSettings,
+};
 
 type ValueOf<S> = S extends { type: ValueType<infer T> } ? T : never;
 type Absence<S> = S extends { default: string } | { required: true } ? never : undefined;

@@ -1,11 +1,10 @@
 import { bundleSuffix, certManagerIssuer, namespacedName, objectName } from './name-values.ts';
-import type { Setting } from './setting.ts';
+import { inSection, type Setting } from './setting.ts';
 import { boolean, choice, decimal, duration } from './values.ts';
 
 /** The settings that say when authorities are replaced. */
-export const rotationSettings = {
+export const rotationSettings = inSection('Authorities', {
   rotation: {
-    section: 'Authorities',
     type: choice<'advise' | 'automatic'>(['advise', 'automatic']),
     default: 'advise',
     description:
@@ -13,7 +12,6 @@ export const rotationSettings = {
       'the Role of manifests/rotation. `advise`: an Event on the pod of the signer and a metric show the step.',
   },
   caIssuer: {
-    section: 'Authorities',
     type: certManagerIssuer,
     otherwise: 'CAs are roots of their own',
     description:
@@ -22,7 +20,6 @@ export const rotationSettings = {
       'have its root already. It needs a right that the guide to a company PKI names.',
   },
   caLifetime: {
-    section: 'Authorities',
     type: duration('1d', '3650d'),
     default: '365d',
     description:
@@ -30,14 +27,12 @@ export const rotationSettings = {
       'margin of a day.',
   },
   caPrepareAfter: {
-    section: 'Authorities',
     type: duration('0s', '3650d'),
     default: '0s',
     description:
       'How long a CA signs before the next one is made and published. With `0s` one is always in reserve, for an emergency.',
   },
   caPreviewFor: {
-    section: 'Authorities',
     type: duration('0s', '90d'),
     default: '0s',
     description:
@@ -45,7 +40,6 @@ export const rotationSettings = {
       'the live one at once, unless `caPreviewVerified` is set.',
   },
   caPreviewVerified: {
-    section: 'Authorities',
     type: boolean,
     default: 'false',
     description:
@@ -53,7 +47,6 @@ export const rotationSettings = {
       'verifies a certificate by that bundle.',
   },
   caActivateAfter: {
-    section: 'Authorities',
     type: duration('1s', '3650d'),
     default: '120d',
     description:
@@ -61,23 +54,19 @@ export const rotationSettings = {
       'margin of a day left.',
   },
   caRetireAfter: {
-    section: 'Authorities',
     type: duration('0s', '365d'),
     default: '1h',
     description: 'How long an old CA or JWT key stays published after everything that it signed has expired.',
   },
   jwtKeyActivateAfter: {
-    section: 'Authorities',
     type: duration('1s', '3650d'),
     default: '30d',
     description: 'How long a JWT key signs before the next one does. One is always in reserve.',
   },
-} as const satisfies Record<string, Setting<unknown>>;
+});
 
-/** Every setting that a signer may have in its section, in the order of help and documentation. */
-export const signerSettings = {
+const ofSigners = inSection('Signers', {
   enabled: {
-    section: 'Signers',
     type: boolean,
     default: 'true',
     description:
@@ -85,13 +74,11 @@ export const signerSettings = {
       'signer can sign, so enable a signer after its pool and its RBAC exist.',
   },
   pool: {
-    section: 'Signers',
     type: namespacedName,
     default: 'kubespiffe/kubespiffe-pool',
     description: 'Secret that holds the CA keys. `kubespiffe ca create` creates it.',
   },
   bundleSuffix: {
-    section: 'Signers',
     type: bundleSuffix,
     default: 'roots',
     description:
@@ -99,7 +86,6 @@ export const signerSettings = {
       'preview, `kubespiffe.io:SIGNER:SUFFIX-preview`. The RBAC rule contains both names, so change it too.',
   },
   rootsConfigMap: {
-    section: 'Signers',
     type: objectName,
     otherwise: 'no ConfigMaps',
     description:
@@ -109,14 +95,12 @@ export const signerSettings = {
       'name too.',
   },
   maxLifetime: {
-    section: 'Signers',
     type: duration('1h', '91d'),
     default: '24h',
     description:
       'Maximum lifetime of a certificate. A pod may ask for less with `maxExpirationSeconds`, never for more.',
   },
   rootPropagationDelay: {
-    section: 'Signers',
     type: duration('0s', '30d'),
     default: '6m30s',
     description:
@@ -125,7 +109,6 @@ export const signerSettings = {
       'fetch it, and the sum is at least three times `tokenRefreshHint`. The first CA of a pool signs at once.',
   },
   refreshFraction: {
-    section: 'Signers',
     type: decimal(0.1, 0.9),
     default: '0.5',
     description:
@@ -133,7 +116,6 @@ export const signerSettings = {
       'random, so that pods which started together do not renew together.',
   },
   leafPodIdentity: {
-    section: 'Signers',
     type: boolean,
     default: 'false',
     description:
@@ -141,7 +123,6 @@ export const signerSettings = {
       'KEP-4317 (not critical). Every peer can read them.',
   },
   leafIssuer: {
-    section: 'Signers',
     type: boolean,
     default: 'false',
     needs: ['jwtIssuer'],
@@ -149,8 +130,10 @@ export const signerSettings = {
       'Whether certificates name `jwtIssuer` as a URI in issuerAltName (not critical), so that a peer in another ' +
       'cluster can find the keys and the bundle of this one. Needs `jwtIssuer`.',
   },
-  ...rotationSettings,
-} as const satisfies Record<string, Setting<unknown>>;
+});
+
+/** Every setting that a signer may have in its section, in the order of help and documentation. */
+export const signerSettings = { ...ofSigners, ...rotationSettings };
 
 type RotationSettingKey = keyof typeof rotationSettings;
 export type SignerSettingKey = keyof typeof signerSettings;

@@ -1,5 +1,5 @@
+import { nearest } from '../../spiffe/nearest.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
-import { nearest } from './nearest.ts';
 
 /** A kind of value that a setting may have. */
 export interface ValueType<T> {
@@ -54,34 +54,26 @@ export const boolean: ValueType<boolean> = {
   },
 };
 
-/** A decimal number within bounds, both included. */
-export function decimal(least: number, most: number): ValueType<number> {
-  return {
-    placeholder: 'NUMBER',
-    rule: `a number from ${least} to ${most}`,
-    schema: { type: 'number', minimum: least, maximum: most },
-    parse(value) {
-      const number = /^\d+(\.\d+)?$/.test(value) ? Number(value) : Number.NaN;
-      if (!(number >= least && number <= most)) return failure(`is not a number from ${least} to ${most}`);
-      return success(number);
-    },
+const numbers =
+  (what: string, type: 'number' | 'integer', form: RegExp) =>
+  (least: number, most: number): ValueType<number> => {
+    const rule = `${what} from ${least} to ${most}`;
+    return {
+      placeholder: 'NUMBER',
+      rule,
+      schema: { type, minimum: least, maximum: most },
+      parse(value) {
+        const number = form.test(value) ? Number(value) : Number.NaN;
+        return number >= least && number <= most ? success(number) : failure(`is not ${rule}`);
+      },
+    };
   };
-}
+
+/** A decimal number within bounds, both included. */
+export const decimal = numbers('a number', 'number', /^\d+(\.\d+)?$/);
 
 /** A whole number within bounds, both included. */
-export function whole(least: number, most: number): ValueType<number> {
-  return {
-    placeholder: 'NUMBER',
-    rule: `a whole number from ${least} to ${most}`,
-    schema: { type: 'integer', minimum: least, maximum: most },
-    parse(value) {
-      const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
-      if (!(number >= least && number <= most))
-        return failure(`is not a whole number from ${least} to ${most}`);
-      return success(number);
-    },
-  };
-}
+export const whole = numbers('a whole number', 'integer', /^\d+$/);
 
 const durationForm = '^(\\d+d)?(\\d+h)?(\\d+m)?(\\d+s)?(\\d+ms)?$';
 const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
