@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander';
-import { nearest } from '../signer/config/nearest.ts';
 import { type ErrorCode, KubespiffeError, messageOf } from '../spiffe/errors.ts';
+import { nearest } from '../spiffe/nearest.ts';
 import { printable } from '../spiffe/pki/text.ts';
 import { type AddCommand, checkRequired, type Done } from './command.ts';
 import { exitCodes } from './errors.ts';

@@ -29,16 +29,9 @@ export const listOf =
     if (!Array.isArray(value)) return problemAt(field, 'must be a list');
     if (value.length > limit)
       return problemAt(field, `has ${value.length} entries, more than ${limit}`, remedy);
-    return firstOf(value.map((entry, index) => () => item(entry, `${field}[${index}]`)));
+    const problems = Iterator.from(value).map((entry, index) => item(entry, `${field}[${index}]`));
+    return problems.find((problem) => problem !== undefined);
   };
-
-function firstOf(checks: readonly (() => PoolProblem | undefined)[]): PoolProblem | undefined {
-  for (const check of checks) {
-    const problem = check();
-    if (problem) return problem;
-  }
-  return undefined;
-}
 
 /** An object of these fields and no others: a misspelt `tainted` must not pass as "not tainted". */
 export const objectOf =
@@ -49,21 +42,19 @@ export const objectOf =
     const present = value as Record<string, unknown>;
     const all = { ...required, ...optional };
     const unknown = Object.keys(present).find((name) => !Object.hasOwn(all, name));
-    return firstOf([
-      () =>
-        unknown === undefined
-          ? undefined
-          : problemAt(
-              `${field}.${printable(unknown)}`,
-              'is not a field of a pool',
-              'correct its name (docs/reference/pool.md lists the fields) or remove it',
-            ),
-      ...Object.entries(all).map(([name, check]) => () => {
-        const at = `${field}.${name}`;
-        if (Object.hasOwn(present, name)) return check(present[name], at);
-        return Object.hasOwn(required, name) ? problemAt(at, 'is missing') : undefined;
-      }),
-    ]);
+    if (unknown !== undefined) {
+      return problemAt(
+        `${field}.${printable(unknown)}`,
+        'is not a field of a pool',
+        'correct its name (docs/reference/pool.md lists the fields) or remove it',
+      );
+    }
+    const problems = Iterator.from(Object.entries(all)).map(([name, check]) => {
+      const at = `${field}.${name}`;
+      if (Object.hasOwn(present, name)) return check(present[name], at);
+      return Object.hasOwn(required, name) ? problemAt(at, 'is missing') : undefined;
+    });
+    return problems.find((problem) => problem !== undefined);
   };
 
 /** An untrusted name as it may be shown; `?` for other text, which could be a key that was pasted in the wrong place. */

@@ -75,17 +75,24 @@ const times: Record<string, Check> = {
   deactivatedAt: time,
 };
 
-const x509Authority = objectOf(
-  { ...common, certificate: pem },
-  {
-    privateKey: pem,
-    keyRef: keyReference,
-    intermediates: listOf(poolLimits.intermediates, pem, 'use a CA with a shorter chain'),
-    ...times,
-    previewedAt: time,
-    verifiedAt: time,
-  },
-);
+const keys: Record<string, Check> = { privateKey: pem, keyRef: keyReference };
+const ofX509: Record<string, Check> = {
+  ...keys,
+  intermediates: listOf(poolLimits.intermediates, pem, 'use a CA with a shorter chain'),
+  ...times,
+  previewedAt: time,
+  verifiedAt: time,
+};
+const ofJwt: Record<string, Check> = { ...keys, publicKey: pem, ...times };
+const ofRequest: Record<string, Check> = { ...keys, createdAt: time, requestedBy: exactly('rotation') };
+
+/** Every field that an authority of any kind may have. */
+export const authorityFields: readonly string[] = Object.keys({
+  ...{ ...common, certificate: pem, request: pem },
+  ...{ ...ofX509, ...ofJwt, ...ofRequest },
+});
+
+const x509Authority = objectOf({ ...common, certificate: pem }, ofX509);
 const jwtAuthority = objectOf(
   {
     ...common,
@@ -94,7 +101,7 @@ const jwtAuthority = objectOf(
         ? problemAt(field, 'is preview, which only X509 authorities have')
         : knownState(value, field),
   },
-  { privateKey: pem, keyRef: keyReference, publicKey: pem, ...times },
+  ofJwt,
 );
 
 /** It waits for its certificate. */
@@ -107,7 +114,7 @@ const requestedAuthority = objectOf(
         : problemAt(field, 'must be prepared, as the authority has a request in place of a certificate'),
     request: pem,
   },
-  { privateKey: pem, keyRef: keyReference, createdAt: time, requestedBy: exactly('rotation') },
+  ofRequest,
 );
 
 /** With both it would be unclear which one signs. */
@@ -118,13 +125,9 @@ const oneKey = ({ privateKey, keyRef }: AuthorityRecord, field: string): PoolPro
 
 const authority: Check = (value, field) => {
   if (typeof value !== 'object' || value === null) return problemAt(field, 'must be an object');
-  if ('kind' in value && isJwtKind(value.kind)) {
-    return jwtAuthority(value, field) ?? oneKey(value as AuthorityRecord, field);
-  }
-  return (
-    ('request' in value ? requestedAuthority : x509Authority)(value, field) ??
-    oneKey(value as AuthorityRecord, field)
-  );
+  const ofCa = 'request' in value ? requestedAuthority : x509Authority;
+  const check = 'kind' in value && isJwtKind(value.kind) ? jwtAuthority : ofCa;
+  return check(value, field) ?? oneKey(value as AuthorityRecord, field);
 };
 
 const pool = objectOf(

@@ -1,11 +1,12 @@
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../spiffe/json.ts';
+import { nearest } from '../../spiffe/nearest.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
-import { type AuthorityRecord, isAuthorityId, type PoolDocument } from './document.ts';
+import { isAuthorityId, type PoolDocument } from './document.ts';
 import { lostRoots } from './lost-roots.ts';
 import { compilePool } from './pool.ts';
-import type { PoolProblem } from './problem.ts';
-import { readPoolDocument } from './read-document.ts';
+import { type PoolProblem, poolProblem } from './problem.ts';
+import { authorityFields, readPoolDocument } from './read-document.ts';
 import { freeId } from './restore.ts';
 import { freshSequence } from './sequence.ts';
 import { carryRoots } from './transitions.ts';
@@ -69,59 +70,27 @@ function againstPublished(
 ): Examination {
   const compiled = compilePool(document, document.trustDomain);
   const lost = compiled.ok ? lostRoots(compiled.pool, roots, now) : [];
-  const carried = lost.map(({ sha256Hex }): Finding => {
+  const all = [...findings];
+  for (const { sha256Hex } of lost) {
     const what = `lacks the published root with SHA-256 ${sha256Hex}, and certificates in use may need it`;
     const remedy = 'put a copy back with `kubespiffe ca restore`';
-    const message = `pool.authorities: ${what}; ${remedy}`;
-    return {
-      problem: { reason: 'PoolRootsMissing', field: 'pool.authorities', what, remedy, message },
+    all.push({
+      problem: poolProblem('PoolRootsMissing', 'pool.authorities', what, remedy),
       repair: 'add the root as a trust anchor without a key, retiring',
-    };
-  });
-  const isOld = sequence !== undefined && document.sequence < sequence;
-  const raised: Finding[] = isOld ? [sequenceFinding(document.sequence, sequence)] : [];
-  const all = [...findings, ...carried, ...raised];
+    });
+  }
+  if (sequence !== undefined && document.sequence < sequence) {
+    const what = `is ${document.sequence}, and a pool of sequence ${sequence} was published`;
+    const remedy = 'put the newest copy back with `kubespiffe ca restore`';
+    all.push({
+      problem: poolProblem('PoolSequenceNotRaised', 'pool.sequence', what, remedy),
+      repair: 'raise the sequence above it',
+    });
+  }
   if (all.length === 0) return { findings, document };
   const next = freshSequence(now, document.sequence, sequence ?? 0);
   return { findings: all, document: { ...carryRoots(document, lost, now), sequence: next } };
 }
-
-function sequenceFinding(own: number, published: number): Finding {
-  const what = `is ${own}, and a pool of sequence ${published} was published`;
-  const remedy = 'put the newest copy back with `kubespiffe ca restore`';
-  return {
-    problem: {
-      ...{ reason: 'PoolSequenceNotRaised', field: 'pool.sequence', what, remedy },
-      message: `pool.sequence: ${what}; ${remedy}`,
-    },
-    repair: 'raise the sequence above it',
-  };
-}
-
-/** The fields of an authority whose misspelling is recognised. */
-const authorityFields: readonly string[] = [
-  ...([
-    'id',
-    'kind',
-    'state',
-    'tainted',
-    'privateKey',
-    'keyRef',
-    'certificate',
-    'intermediates',
-    'publicKey',
-  ] satisfies (keyof AuthorityRecord)[]),
-  ...([
-    'request',
-    'requestedBy',
-    'createdAt',
-    'previewedAt',
-    'verifiedAt',
-    'publishedAt',
-    'activatedAt',
-    'deactivatedAt',
-  ] satisfies (keyof AuthorityRecord)[]),
-];
 
 interface Repaired {
   readonly does: string;
@@ -191,25 +160,15 @@ function oneActive(
   };
 }
 
-/** A field that does not exist, and differs by a letter or two from one that is missing. */
+/** A field that does not exist, and is one typing mistake away from one that is missing. */
 function renamed(authority: JsonObject): { from: string; to: string; authority: JsonObject } | undefined {
   for (const from of Object.keys(authority)) {
     if (authorityFields.includes(from) || !/^[A-Za-z]{1,32}$/.test(from)) continue;
-    const to = authorityFields.find((each) => !Object.hasOwn(authority, each) && isNear(each, from));
+    const missing = authorityFields.filter((each) => !Object.hasOwn(authority, each));
+    const to = nearest(from, missing, 1);
     if (to === undefined) continue;
     const entries = Object.entries(authority).map(([key, value]) => [key === from ? to : key, value]);
     return { from, to, authority: Object.fromEntries(entries) };
   }
   return undefined;
-}
-
-/** Whether one word becomes the other by one letter more, less, other, or by two neighbours that change places. */
-function isNear(one: string, other: string): boolean {
-  const [a, b] = [one.toLowerCase(), other.toLowerCase()];
-  if (a === b) return true;
-  let start = 0;
-  while (start < Math.min(a.length, b.length) && a[start] === b[start]) start += 1;
-  const rest = (word: string, skip: number) => word.slice(start + skip);
-  const isSwapped = a[start] === b[start + 1] && a[start + 1] === b[start] && rest(a, 2) === rest(b, 2);
-  return isSwapped || rest(a, 1) === rest(b, 1) || rest(a, 1) === rest(b, 0) || rest(a, 0) === rest(b, 1);
 }

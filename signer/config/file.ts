@@ -1,5 +1,5 @@
 import type { YAMLMap } from 'yaml';
-import { nearest } from './nearest.ts';
+import { nearest } from '../../spiffe/nearest.ts';
 import type { Source } from './sources.ts';
 import type { Table } from './table.ts';
 

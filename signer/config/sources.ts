@@ -1,4 +1,4 @@
-import { nearest } from './nearest.ts';
+import { nearest } from '../../spiffe/nearest.ts';
 import type { Named, Table } from './table.ts';
 
 /** A value that was given to a setting, as written. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nearest } from '../../signer/config/nearest.ts';
+import { nearest } from '../../spiffe/nearest.ts';
 
 const words = ['trustDomain', 'pool', 'maxLifetime', 'logLevel'];
 const cases: [string, string | undefined][] = [
