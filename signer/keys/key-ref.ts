@@ -43,22 +43,49 @@ const longest = 1024;
  */
 export function parseKeyRef(uri: string): Result<KeyRef> {
   if (uri.length > longest) return failure(`is longer than ${longest} characters`);
-  const scheme = uri.slice(0, uri.indexOf(':'));
-  switch (scheme) {
-    case 'pkcs11':
-      return parsePkcs11(uri);
-    case 'awskms':
-      return parseAws(uri);
-    case 'gcpkms':
-      return parseGoogle(uri);
-    case 'azurekms':
-      return parseAzure(uri);
-    default:
-      return failure(
-        'is not a reference to a key, which starts with pkcs11:, awskms:///, gcpkms:// or azurekms://',
-      );
+  if (uri.startsWith('pkcs11:')) return parsePkcs11(uri);
+  const cloud = clouds.find(({ scheme }) => uri.startsWith(`${scheme}:`));
+  if (!cloud) {
+    return failure(
+      'is not a reference to a key, which starts with pkcs11:, awskms:///, gcpkms:// or azurekms://',
+    );
   }
+  const { backend, form, shown } = cloud;
+  const parts = form.exec(uri)?.groups;
+  return parts ? success({ backend, uri, ...parts } as KeyRef) : failure(`is not ${shown}`);
 }
+
+const part = '[A-Za-z0-9_:.-]{1,128}';
+/** The hosts of Azure's own clouds: the credentials of the signer are sent there. */
+const azureHost = '[a-z0-9-]{3,32}\\.(?:vault|managedhsm)\\.(?:azure\\.net|azure\\.cn|usgovcloudapi\\.net)';
+
+/** The named groups of a form are the members of the KeyRef. `shown`: the form as a person reads it. */
+const clouds = [
+  {
+    scheme: 'awskms',
+    backend: 'aws',
+    form: /^awskms:\/\/\/(?<arn>arn:aws(?:-[a-z]+)*:kms:(?<region>[a-z0-9-]{1,32}):\d{12}:key\/[A-Za-z0-9-]{1,64})$/,
+    // An alias can be moved to another key, so that only the ARN of the key is taken.
+    shown: 'awskms:///arn:aws:kms:REGION:ACCOUNT:key/ID (an alias can be moved, so it is not accepted)',
+  },
+  {
+    scheme: 'gcpkms',
+    backend: 'google',
+    form: new RegExp(
+      `^gcpkms://(?<version>projects/${part}/locations/${part}/keyRings/${part}/cryptoKeys/${part}/cryptoKeyVersions/\\d{1,9})$`,
+    ),
+    shown:
+      'gcpkms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY/cryptoKeyVersions/NUMBER',
+  },
+  {
+    scheme: 'azurekms',
+    backend: 'azure',
+    form: new RegExp(
+      `^azurekms://(?<host>${azureHost})/(?<key>[A-Za-z0-9-]{1,127})/(?<version>[0-9a-f]{32})$`,
+    ),
+    shown: 'azurekms://VAULT.vault.azure.net/KEY/VERSION',
+  },
+] as const;
 
 const pkcs11Attributes = new Set(['token', 'serial', 'object', 'id', 'type']);
 
@@ -102,43 +129,4 @@ function percentDecoded(text: string): Buffer | undefined {
   return Buffer.concat(
     parts.map((part) => (part.startsWith('%') ? Buffer.from(part.slice(1), 'hex') : Buffer.from(part))),
   );
-}
-
-/** An alias can be moved to another key, so that only the ARN of the key is taken. */
-function parseAws(uri: string): Result<KeyRef> {
-  const arn =
-    /^awskms:\/\/\/(arn:aws(?:-[a-z]+)*:kms:([a-z0-9-]{1,32}):\d{12}:key\/[A-Za-z0-9-]{1,64})$/.exec(uri);
-  return arn
-    ? success({ backend: 'aws', uri, arn: arn[1] as string, region: arn[2] as string })
-    : failure(
-        'is not awskms:///arn:aws:kms:REGION:ACCOUNT:key/ID (an alias can be moved, so it is not accepted)',
-      );
-}
-
-function parseGoogle(uri: string): Result<KeyRef> {
-  const part = '[A-Za-z0-9_:.-]{1,128}';
-  const version = new RegExp(
-    `^gcpkms://(projects/${part}/locations/${part}/keyRings/${part}/cryptoKeys/${part}/cryptoKeyVersions/\\d{1,9})$`,
-  ).exec(uri);
-  return version
-    ? success({ backend: 'google', uri, version: version[1] as string })
-    : failure(
-        'is not gcpkms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY/cryptoKeyVersions/NUMBER',
-      );
-}
-
-/** The hosts of Azure's own clouds: the credentials of the signer are sent there. */
-const azureHost = '[a-z0-9-]{3,32}\\.(?:vault|managedhsm)\\.(?:azure\\.net|azure\\.cn|usgovcloudapi\\.net)';
-
-function parseAzure(uri: string): Result<KeyRef> {
-  const found = new RegExp(`^azurekms://(${azureHost})/([A-Za-z0-9-]{1,127})/([0-9a-f]{32})$`).exec(uri);
-  return found
-    ? success({
-        backend: 'azure',
-        uri,
-        host: found[1] as string,
-        key: found[2] as string,
-        version: found[3] as string,
-      })
-    : failure('is not azurekms://VAULT.vault.azure.net/KEY/VERSION');
 }
