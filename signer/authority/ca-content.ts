@@ -12,7 +12,6 @@ import {
 import { isDnsName } from '../../spiffe/dns-name.ts';
 import { KubespiffeError } from '../../spiffe/errors.ts';
 import { type AuthorityKeyType, keyTypes } from '../../spiffe/pki/algorithms.ts';
-import { permittedNameConstraints } from '../../spiffe/pki/name-constraints.ts';
 import { oids } from '../../spiffe/pki/oid.ts';
 import { parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
 import { isAuthorityId } from './document.ts';
@@ -50,23 +49,27 @@ export function checkCaContent(content: CaContent & { readonly id?: string }): v
 /** The extensions of a CA (X509-SVID 4, RFC 5280 4.2.1): the SPIFFE ID of the trust domain is its only name. */
 export async function caExtensions(content: CaContent, publicKey: webcrypto.CryptoKey): Promise<Extension[]> {
   const { trustDomain, pathLength, permittedDnsNames = [], onlyTrustDomain } = content;
-  const uriHosts = onlyTrustDomain && trustDomain !== undefined ? [trustDomain] : [];
   const names = trustDomain === undefined ? [] : [`spiffe://${trustDomain}`];
+  // The numbers of dNSName and uniformResourceIdentifier (RFC 5280 4.2.1.6). A kind of names without an entry stays free.
+  const permitted = [
+    ...permittedDnsNames.map((value) => ({ type: 2 as const, value })),
+    ...(onlyTrustDomain && trustDomain !== undefined ? [{ type: 6 as const, value: trustDomain }] : []),
+  ];
   return [
     new BasicConstraintsExtension(true, pathLength, true),
     new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
     await SubjectKeyIdentifierExtension.create(publicKey, false, webcrypto),
     ...names.map((value) => new SubjectAlternativeNameExtension([{ type: 'url', value }])),
-    ...(permittedDnsNames.length + uriHosts.length === 0
-      ? []
-      : [
-          new Extension(
-            oids.nameConstraints,
-            true,
-            permittedNameConstraints({ dnsNames: permittedDnsNames, uriHosts }),
-          ),
-        ]),
+    ...(permitted.length === 0 ? [] : [await nameConstraints(permitted)]),
   ];
+}
+
+/** Few CAs have them, so the library for them is loaded here. */
+async function nameConstraints(permitted: readonly { type: 2 | 6; value: string }[]): Promise<Extension> {
+  const { GeneralName, GeneralSubtree, NameConstraints } = await import('pkijs');
+  const permittedSubtrees = permitted.map((name) => new GeneralSubtree({ base: new GeneralName(name) }));
+  const value = new NameConstraints({ permittedSubtrees }).toSchema().toBER();
+  return new Extension(oids.nameConstraints, true, value);
 }
 
 /** The subject of a CA: `O=kubespiffe, CN=<trust domain> <id>`. X.520 allows 64 characters; the id distinguishes CAs. */

@@ -1,8 +1,7 @@
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
+import { BitString, fromBER, Sequence } from 'asn1js';
 import { type AuthorityKeyType, authorityKeyTypes, keyTypes } from '../../spiffe/pki/algorithms.ts';
-import { contentOf, soleElement, splitDer, tags } from '../../spiffe/pki/der.ts';
-import { bitString, sequence } from '../../spiffe/pki/der-writer.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { authorityKeyType } from '../../spiffe/pki/sign.ts';
 import type { NewKey } from '../keys/new-key.ts';
@@ -47,10 +46,10 @@ export async function caKeysOf({ key, keyType = 'ecdsa-p256' }: WantedKey): Prom
     record: { keyRef: key.keyRef },
     async finish(signed) {
       // RFC 5280 4.1 and RFC 2986 4.2: what is signed, the algorithm, the signature.
-      const [content] = splitDer(contentOf(soleElement(signed, tags.sequence, 'what was signed')));
-      if (!content) throw new Error('what was signed is empty');
-      const signature = await key.sign(content);
-      return sequence(content, keyTypes[type].signature.encodings[0], bitString(signature));
+      const { result } = fromBER(signed) as { result: Sequence };
+      const [content, algorithm] = result.valueBlock.value as [Sequence, Sequence];
+      const signature = new BitString({ valueHex: await key.sign(content.valueBeforeDecodeView) });
+      return new Uint8Array(new Sequence({ value: [content, algorithm, signature] }).toBER());
     },
   };
 }

@@ -8,7 +8,6 @@ import {
   soleElement,
   tags,
 } from './der.ts';
-import { encode, sequence } from './der-writer.ts';
 import { generalNameKind } from './extensions.ts';
 
 /** One base of a subtree of names. */
@@ -23,19 +22,6 @@ export interface NameSubtree {
 export interface NameConstraints {
   readonly permitted: readonly NameSubtree[];
   readonly excluded: readonly NameSubtree[];
-}
-
-/** Names that a CA is limited to: DNS names of these bases and below, and URIs of these hosts. */
-export interface PermittedNames {
-  readonly dnsNames?: readonly string[];
-  readonly uriHosts?: readonly string[];
-}
-
-/** The DER of a nameConstraints extension that permits these names. A kind of names without an entry stays free. */
-export function permittedNameConstraints({ dnsNames = [], uriHosts = [] }: PermittedNames): Uint8Array {
-  const subtrees = (number: number, bases: readonly string[]) =>
-    bases.map((base) => sequence(encode(contextTag(number, 'primitive'), Buffer.from(base, 'latin1'))));
-  return sequence(encode(contextTag(0), ...subtrees(2, dnsNames), ...subtrees(6, uriHosts)));
 }
 
 const textKinds: readonly string[] = ['URI', 'DNS', 'email'];

@@ -15,6 +15,7 @@ import { authorityStates } from '../../signer/authority/states.ts';
 import { checkAuthority } from '../../spiffe/conformance.ts';
 import { authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { readCertificate } from '../../spiffe/pki/certificate.ts';
+import { findExtension } from '../../spiffe/pki/extensions.ts';
 import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import { readSubjectKey } from '../../spiffe/pki/spki.ts';
@@ -104,7 +105,10 @@ describe('a new root', () => {
   it('of no trust domain has no SPIFFE ID, and may be limited to DNS names', async () => {
     const permittedDnsNames = ['svc', 'svc.cluster.local'];
     const record = await createAuthority({ id: 'dns-1', trustDomain: undefined, permittedDnsNames, now });
-    assert.deepEqual(factsOf(record.certificate).uris, []);
+    const { uris, extensions } = factsOf(record.certificate);
+    assert.deepEqual(uris, []);
+    const limit = Buffer.from(findExtension(extensions, 'nameConstraints')?.value ?? []);
+    assert.equal(limit.toString('latin1'), '0\x1e\xa0\x1c0\x05\x82\x03svc0\x13\x82\x11svc.cluster.local');
     const root = write('dns.pem', record.certificate ?? '');
     const text = openssl('x509', '-in', root, '-noout', '-text', '-nameopt', 'RFC2253');
     assert.match(text, /Subject: CN=service-dns dns-1,O=kubespiffe/);
