@@ -1,9 +1,8 @@
 import { cutBytes } from '../kube/events.ts';
-import type { PodFacts } from '../kube/pods.ts';
-import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { RotationReason } from '../observe/rotation-outcomes.ts';
 import { createKeeper, type KeeperNeeds } from '../trust/keeper.ts';
+import type { OwnPod } from './own-pod.ts';
 import type { Part } from './profile.ts';
 
 /** Why the rotation of a pool needs a person. */
@@ -39,13 +38,10 @@ const restMs = 10_000;
  * them. Without the right to write it, everything else goes on, and the log says so.
  */
 export function createRotationCondition(
-  needs: Omit<KeeperNeeds, 'rankFor'> & {
-    readonly transport: Pick<Transport, 'request'>;
-    readonly pods: Pick<Store<PodFacts>, 'get'>;
-    /** Where the signer's own pod is, and its name. */
-    readonly namespace: string;
-    readonly replica: string;
-  },
+  needs: Omit<KeeperNeeds, 'rankFor'> &
+    Omit<OwnPod, 'events'> & {
+      readonly transport: Pick<Transport, 'request'>;
+    },
 ): RotationCondition {
   const { transport, namespace, replica: name } = needs;
   const pod = `${namespace}/${name}`;

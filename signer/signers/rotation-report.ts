@@ -1,27 +1,20 @@
 import type { Change } from '../authority/change.ts';
 import type { PolicyStep } from '../authority/rotation-plan.ts';
-import type { AuthorityKind } from '../authority/states.ts';
-import type { EventRecorder } from '../kube/events.ts';
-import type { PodFacts } from '../kube/pods.ts';
-import type { Store } from '../kube/store.ts';
+import { type AuthorityKind, isJwtKind, jwtKinds } from '../authority/states.ts';
 import type { Time } from '../kube/time.ts';
 import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explainRotation, type RotationReason, rotationOutcomes } from '../observe/rotation-outcomes.ts';
+import { type OwnPod, recordOnOwnPod } from './own-pod.ts';
 import type { RotationProblem } from './rotation-condition.ts';
 
-export interface RotationReportNeeds {
+export interface RotationReportNeeds extends OwnPod {
   readonly signerName: string;
   readonly pool: { readonly namespace: string; readonly name: string };
   readonly rotation: { readonly isAutomatic: boolean };
   readonly metrics: Pick<Metrics, 'rotationStep' | 'rotationSteps'>;
-  readonly events: Pick<EventRecorder, 'record'>;
   readonly audit: Audit;
-  readonly pods: Pick<Store<PodFacts>, 'get'>;
-  /** Where the signer's own pod is, and its name. */
-  readonly namespace: string;
-  readonly replica: string;
   readonly time: Time;
   readonly log: Pick<Logger, 'info' | 'warn'>;
 }
@@ -46,13 +39,8 @@ export function createRotationReport(needs: RotationReportNeeds) {
   const dueSince = new Map<string, number>();
 
   function record(reason: RotationReason, detail: string): void {
-    const { namespace, replica: name } = needs;
-    // Outside of a cluster there is no such pod.
-    const self = needs.pods.get(`${namespace}/${name}`);
-    if (!self) return;
-    needs.events.record({
-      key: `${self.uid}/${pool}/${reason}`,
-      regarding: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid: self.uid },
+    recordOnOwnPod(needs, {
+      key: `${pool}/${reason}`,
       type: rotationOutcomes[reason].type,
       reason,
       action: 'Rotate',
@@ -114,8 +102,8 @@ export function createRotationReport(needs: RotationReportNeeds) {
       for (const id of dueSince.keys()) if (!next.has(id)) dueSince.delete(id);
       for (const [kind, step] of steps) sinceOf(step, kind);
       const problems: [RotationReason, string | undefined][] = [
-        ['RotationBlocked', blocked(steps)[0] ?? (state.writeProblem || undefined)],
-        ['RotationStepDue', needs.rotation.isAutomatic ? undefined : commands(steps)[0]],
+        ['RotationBlocked', blocked(steps) ?? (state.writeProblem || undefined)],
+        ['RotationStepDue', needs.rotation.isAutomatic ? undefined : command(steps)],
         ['AuthorityEndsSoon', state.endsSoon()],
       ];
       const lasting: RotationProblem[] = [];
@@ -136,7 +124,7 @@ export function createRotationReport(needs: RotationReportNeeds) {
         record(reason, detail);
       }
       for (const id of shown.keys()) if (!current.has(id)) shown.delete(id);
-      const mayCome = current.size > 0 || commands(steps).length > 0;
+      const mayCome = current.size > 0 || command(steps) !== undefined;
       return lasting.length === 0 && mayCome ? undefined : lasting;
     },
   };
@@ -148,22 +136,17 @@ function nameOf(step: PolicyStep): string {
   return step.kind === 'wait' ? step.for : step.kind;
 }
 
-function blocked(steps: ReadonlyMap<AuthorityKind, PolicyStep>): string[] {
-  return [...steps.values()].flatMap((step) =>
-    step.kind === 'blocked' ? [`${step.what}; ${step.remedy}`] : [],
-  );
+function blocked(steps: ReadonlyMap<AuthorityKind, PolicyStep>): string | undefined {
+  const step = steps.values().find(({ kind }) => kind === 'blocked');
+  return step?.kind === 'blocked' ? `${step.what}; ${step.remedy}` : undefined;
 }
 
-const types: Readonly<Record<AuthorityKind, string>> = {
-  X509: '',
-  'JWT-ES256': ' --type es256',
-  'JWT-RS256': ' --type rs256',
-};
-
-/** The commands that take the steps which are due. */
-function commands(steps: ReadonlyMap<AuthorityKind, PolicyStep>): string[] {
-  return [...steps].flatMap(([kind, step]) => {
-    if (step.kind === 'prepare') return [`\`kubespiffe ca prepare${types[kind]}\``];
-    return step.kind === 'change' ? [`\`kubespiffe ca ${step.verb} ${step.id}\``] : [];
-  });
+/** The command that takes the first step which is due. */
+function command(steps: ReadonlyMap<AuthorityKind, PolicyStep>): string | undefined {
+  for (const [kind, step] of steps) {
+    const type = isJwtKind(kind) ? ` --type ${jwtKinds[kind].toLowerCase()}` : '';
+    if (step.kind === 'prepare') return `\`kubespiffe ca prepare${type}\``;
+    if (step.kind === 'change') return `\`kubespiffe ca ${step.verb} ${step.id}\``;
+  }
+  return undefined;
 }

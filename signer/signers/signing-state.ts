@@ -2,12 +2,10 @@ import type { PoolView } from '../authority/view.ts';
 import type { EndpointConfig } from '../config/endpoints.ts';
 import { jwtPropagationOf } from '../config/rotation.ts';
 import type { ServerClock } from '../kube/clock.ts';
-import type { EventRecorder } from '../kube/events.ts';
-import type { PodFacts } from '../kube/pods.ts';
-import type { Store } from '../kube/store.ts';
 import type { Time } from '../kube/time.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain } from '../observe/reasons.ts';
+import { type OwnPod, recordOnOwnPod } from './own-pod.ts';
 
 /** Why something cannot be signed now. `message` says what to do. */
 export interface SigningProblem {
@@ -16,18 +14,13 @@ export interface SigningProblem {
   readonly message: string;
 }
 
-export interface SigningStateNeeds {
+export interface SigningStateNeeds extends OwnPod {
   readonly signerName: string;
   /** Why no certificates can be signed now, or undefined. */
   readonly x509: () => SigningProblem | undefined;
   /** The same for JWT-SVIDs; absent without a token endpoint. */
   readonly jwt: (() => SigningProblem | undefined) | undefined;
   readonly metrics: Pick<Metrics, 'canSign'>;
-  readonly events: Pick<EventRecorder, 'record'>;
-  readonly pods: Pick<Store<PodFacts>, 'get'>;
-  /** Where the signer's own pod is, and its name. */
-  readonly namespace: string;
-  readonly replica: string;
   readonly time: Time;
 }
 
@@ -43,7 +36,7 @@ const repeatedAfterMs = 60_000;
  * @returns a function that looks, to be called about every second.
  */
 export function createSigningState(needs: SigningStateNeeds): () => void {
-  const { metrics, events } = needs;
+  const { metrics } = needs;
   const { monotonic } = needs.time;
   const watchFor = (kind: 'x509' | 'jwt', what: string, problemNow: () => SigningProblem | undefined) => {
     let since: number | undefined;
@@ -58,19 +51,14 @@ export function createSigningState(needs: SigningStateNeeds): () => void {
       const now = monotonic();
       since ??= now;
       if (now - since < passesWithinMs || now - shownAt < repeatedAfterMs) return;
-      // Outside of a cluster there is no such pod.
-      const self = needs.pods.get(`${needs.namespace}/${needs.replica}`);
-      if (!self) return;
-      shownAt = now;
-      const { namespace, replica: name } = needs;
-      events.record({
-        key: `${self.uid}/${needs.signerName}/${kind}`,
-        regarding: { apiVersion: 'v1', kind: 'Pod', namespace, name, uid: self.uid },
+      const isShown = recordOnOwnPod(needs, {
+        key: `${needs.signerName}/${kind}`,
         type: 'Warning',
         reason: problem.reason,
         action: 'Sign',
         note: `No ${what} are signed for ${needs.signerName}: ${problem.message}`,
       });
+      if (isShown) shownAt = now;
     };
   };
   const looks = [
