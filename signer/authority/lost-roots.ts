@@ -13,13 +13,8 @@ export interface KnownRoot {
  * in any state is its operator's decision, `retired` included; one that has ended verifies nothing.
  */
 export function lostRoots<R extends KnownRoot>(pool: Pool, published: Iterable<R>, now: Seconds): R[] {
-  const named = namedRoots(pool);
+  const named = new Set(pool.authorities.map(({ root }) => root.sha256Hex));
   return [...published].filter((root) => root.notAfter > now && !named.has(root.sha256Hex));
-}
-
-/** SHA-256 of the roots of all authorities of a pool, in any state. */
-function namedRoots(pool: Pool): Set<string> {
-  return new Set(pool.authorities.map(({ root }) => root.sha256Hex));
 }
 
 /** `ca restore` takes a fingerprint only whole, and an Event has room for few. */

@@ -10,13 +10,6 @@ import { type AuthorityRecord, nextAuthorityId, type PoolDocument } from './docu
 import { lastSigner } from './last-signer.ts';
 import type { AuthorityKind } from './states.ts';
 
-/** Names of new authorities, followed by a number. */
-const prefixes: Readonly<Record<AuthorityKind, string>> = {
-  X509: 'ca',
-  'JWT-ES256': 'jwt-es256',
-  'JWT-RS256': 'jwt-rs256',
-};
-
 /**
  * The pool with one more authority, which is in no bundle and signs nothing.
  *
@@ -42,7 +35,8 @@ export async function prepareAuthority(
   },
 ): Promise<Change | Refusal> {
   const { trustDomain, authorities } = document;
-  const { kind, now, id = nextAuthorityId(document, prefixes[kind]) } = wanted;
+  const { kind, now } = wanted;
+  const { id = nextAuthorityId(document, kind === 'X509' ? 'ca' : kind.toLowerCase()) } = wanted;
   if (kind !== 'X509' && trustDomain === undefined) {
     const what = 'the pool is of no trust domain, so no tokens are signed with it';
     return refusal(what, 'name the pool of a trust domain with --name');

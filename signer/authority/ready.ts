@@ -4,15 +4,20 @@ import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { readJwtAuthority } from './jwt-authority.ts';
 import { rootOf, stolenRoots } from './material.ts';
 import { signsFrom } from './may-sign.ts';
-import { isJwtKind } from './states.ts';
+import { type AuthorityKind, isJwtKind } from './states.ts';
 import { endOf, neededUntil } from './transitions.ts';
 import type { Timing, Verb } from './verbs.ts';
 
 /** When a step of an authority breaks nothing. Pure; times are in seconds since the epoch. */
 
+/** How long authorities of a kind must be published before they sign. */
+export function delayOf(kind: AuthorityKind, timing: Timing): Seconds {
+  return isJwtKind(kind) ? timing.jwtPropagationSeconds : timing.rootPropagationSeconds;
+}
+
 /** From when on a published authority may be active. */
 export function readyFrom(record: AuthorityRecord, document: PoolDocument, timing: Timing): Seconds {
-  const delay = isJwtKind(record.kind) ? timing.jwtPropagationSeconds : timing.rootPropagationSeconds;
+  const delay = delayOf(record.kind, timing);
   const from = signsFrom(document.authorities, record, delay) ?? 0;
   // What is active signs already, although its bundle may be a new one.
   const shownSince =
@@ -23,7 +28,7 @@ export function readyFrom(record: AuthorityRecord, document: PoolDocument, timin
 /** Whether an authority can take over once it is published for long enough, and would not end at once. */
 export function isStandby(
   record: AuthorityRecord,
-  kind: AuthorityRecord['kind'],
+  kind: AuthorityKind,
   document: PoolDocument,
   now: Seconds,
 ): boolean {
@@ -31,8 +36,20 @@ export function isStandby(
   return isUsable(record, document, now);
 }
 
+/** Those of a kind that can take over, the first that is ready first. */
+export function standbys(
+  kind: AuthorityKind,
+  document: PoolDocument,
+  now: Seconds,
+  timing: Timing,
+): readonly AuthorityRecord[] {
+  return document.authorities
+    .filter((each) => isStandby(each, kind, document, now))
+    .toSorted((a, b) => readyFrom(a, document, timing) - readyFrom(b, document, timing));
+}
+
 /** Whether the active authority of a kind is able to sign. */
-export function isSigning(kind: AuthorityRecord['kind'], document: PoolDocument, now: Seconds): boolean {
+export function isSigning(kind: AuthorityKind, document: PoolDocument, now: Seconds): boolean {
   const active = document.authorities.find((each) => each.kind === kind && each.state === 'active');
   return active !== undefined && isUsable(active, document, now);
 }

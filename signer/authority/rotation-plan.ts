@@ -1,7 +1,7 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { lastSigner } from './last-signer.ts';
-import { isBelowStolen, isStandby, readyFrom } from './ready.ts';
+import { delayOf, isBelowStolen, isStandby, readyFrom, standbys } from './ready.ts';
 import { isUnpublished, type RotationStep } from './rotation.ts';
 import { marginSeconds, type RotationPolicy } from './rotation-policy.ts';
 import { type AuthorityKind, authorityKinds, isJwtKind } from './states.ts';
@@ -112,10 +112,9 @@ function successorSteps(document: PoolDocument, kind: AuthorityKind, facts: Fact
   const active = ofKind.find(({ state }) => state === 'active');
   const from = nextSignsFrom(document, kind, facts);
   // One that would have to be replaced at once is good for an emergency only.
-  const [standby] = ofKind
-    .filter((each) => isStandby(each, kind, document, now))
-    .filter((each) => isJwtKind(kind) || lastSwitch(each, document, facts) > now)
-    .toSorted((a, b) => readyFrom(a, document, timing) - readyFrom(b, document, timing));
+  const standby = standbys(kind, document, now, timing).find(
+    (each) => isJwtKind(kind) || lastSwitch(each, document, facts) > now,
+  );
   if (standby) {
     const { id } = standby;
     const ready = Math.max(from, readyFrom(standby, document, timing));
@@ -125,7 +124,7 @@ function successorSteps(document: PoolDocument, kind: AuthorityKind, facts: Fact
   if (unpublished) return [publishing(unpublished, policy)];
   const isAsked = kind === 'X509' && policy.hasUpstream === true;
   const last = lastSigner(document, kind);
-  if (last && hasIntermediates(last) && !isAsked) return companyCa(last, from, facts);
+  if (last?.intermediates?.length && !isAsked) return companyCa(last, from, facts);
   const leadSeconds = (isAsked ? upstreamLeadSeconds : 0) + policy.previewSeconds + delayOf(kind, timing);
   const isWaiting = isAsked && ofKind.some(({ requestedBy }) => requestedBy === 'rotation');
   const prepareFrom = active && !isJwtKind(kind) ? signsSince(active) + policy.prepareAfterSeconds : 0;
@@ -196,14 +195,6 @@ function leaving(record: AuthorityRecord, document: PoolDocument, facts: Facts):
   }
   if (state !== 'retired' || end === undefined) return [];
   return [{ step: { kind: 'change', verb: 'remove', id }, for: 'remove', id, from: end }];
-}
-
-function hasIntermediates({ intermediates = [] }: AuthorityRecord): boolean {
-  return intermediates.length > 0;
-}
-
-function delayOf(kind: AuthorityKind, timing: Timing): number {
-  return isJwtKind(kind) ? timing.jwtPropagationSeconds : timing.rootPropagationSeconds;
 }
 
 /** Where the pool does not say since when an authority signs, it is old. */

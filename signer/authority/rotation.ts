@@ -1,6 +1,6 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
-import { isSigning, isStandby, readyFrom } from './ready.ts';
+import { isSigning, readyFrom, standbys } from './ready.ts';
 import type { AuthorityKind } from './states.ts';
 import { neededUntil } from './transitions.ts';
 import type { Timing } from './verbs.ts';
@@ -28,9 +28,7 @@ export function nextStep(
   { now, timing }: { readonly now: Seconds; readonly timing: Timing },
 ): RotationStep {
   const ofKind = document.authorities.filter((each) => each.kind === kind);
-  const [standby] = ofKind
-    .filter((each) => isStandby(each, kind, document, now))
-    .toSorted((a, b) => readyFrom(a, document, timing) - readyFrom(b, document, timing));
+  const [standby] = standbys(kind, document, now, timing);
   if (standby) {
     const until = readyFrom(standby, document, timing);
     return until <= now
@@ -41,7 +39,7 @@ export function nextStep(
   if (unpublished) return { kind: 'change', verb: 'trust', id: unpublished.id };
   const [old] = ofKind
     .filter(({ state }) => state === 'retiring' && isSigning(kind, document, now))
-    .map(({ id, ...rest }) => ({ id, until: neededUntil({ id, ...rest }, document, now, timing) }))
+    .map((each) => ({ id: each.id, until: neededUntil(each, document, now, timing) }))
     .toSorted((a, b) => a.until - b.until);
   if (!old) return { kind: 'prepare' };
   return old.until <= now
