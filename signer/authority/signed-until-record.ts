@@ -1,9 +1,9 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
-import type { Transport } from '../kube/transport.ts';
+import type { ApiRequest, Transport } from '../kube/transport.ts';
 import type { ConfigMap } from '../kube/types.ts';
 import type { AuthorityRecord } from './document.ts';
-import type { PoolPlace } from './pool-writer.ts';
+import type { PoolPlace } from './pool-secret.ts';
 import {
   raisedUntil,
   readSignedUntil,
@@ -31,8 +31,7 @@ export async function readSignedUntilRecord(
   pool: PoolPlace,
 ): Promise<SignedUntilRecord | undefined> {
   try {
-    const call = { method: 'GET', path: pathOf(pool), resource: 'configmaps', timeoutMs } as const;
-    return recordIn((await transport.request<ConfigMap>(call)).body);
+    return await send(transport, pool, { method: 'GET' });
   } catch (error) {
     if (isNotFoundOfObject(error)) return undefined;
     throw error;
@@ -59,18 +58,14 @@ export async function changeSignedUntilRecord(
     const entries = next(record.signedUntil);
     if (entries.size === 0) return record;
     try {
-      const { body } = await transport.request<ConfigMap>({
+      return await send(transport, pool, {
         method: 'PATCH',
-        path: pathOf(pool),
         query: { fieldManager },
         body: {
           metadata: { resourceVersion: record.resourceVersion },
           data: Object.fromEntries([...entries].map(([key, until]) => [key, writeSignedUntil(until)])),
         },
-        resource: 'configmaps',
-        timeoutMs,
       });
-      return recordIn(body);
     } catch (error) {
       const isChanged = error instanceof ApiStatusError && error.status === 409;
       if ((!isChanged && !isNotFoundOfObject(error)) || tries >= mostTries) throw error;
@@ -80,13 +75,9 @@ export async function changeSignedUntilRecord(
 }
 
 /** Without entries, so that it removes nothing from a record that another writer has created meanwhile. */
-async function createRecord(
-  transport: Pick<Transport, 'request'>,
-  pool: PoolPlace,
-): Promise<SignedUntilRecord> {
-  const { body } = await transport.request<ConfigMap>({
+function createRecord(transport: Pick<Transport, 'request'>, pool: PoolPlace): Promise<SignedUntilRecord> {
+  return send(transport, pool, {
     method: 'PATCH',
-    path: pathOf(pool),
     query: { fieldManager, force: 'true' },
     contentType: 'application/apply-patch+yaml',
     body: {
@@ -94,20 +85,22 @@ async function createRecord(
       kind: 'ConfigMap',
       metadata: { name: signedUntilName(pool.name), namespace: pool.namespace, labels },
     },
-    resource: 'configmaps',
-    timeoutMs,
   });
-  return recordIn(body);
 }
 
-function recordIn({ data, metadata: { resourceVersion } }: ConfigMap): SignedUntilRecord {
+/** @returns the record that the API server answers with. */
+async function send(
+  transport: Pick<Transport, 'request'>,
+  { namespace, name }: PoolPlace,
+  call: Pick<ApiRequest, 'method' | 'query' | 'contentType' | 'body'>,
+): Promise<SignedUntilRecord> {
+  const record = encodeURIComponent(signedUntilName(name));
+  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/configmaps/${record}`;
+  const { body } = await transport.request<ConfigMap>({ ...call, path, resource: 'configmaps', timeoutMs });
+  const { data, metadata } = body;
+  const { resourceVersion } = metadata;
   if (resourceVersion === undefined) throw new Error('a ConfigMap without its version would overwrite any');
   return { signedUntil: readSignedUntil(data), resourceVersion };
-}
-
-function pathOf({ namespace, name }: PoolPlace): string {
-  const record = encodeURIComponent(signedUntilName(name));
-  return `/api/v1/namespaces/${encodeURIComponent(namespace)}/configmaps/${record}`;
 }
 
 /** Raises the record before something is signed outside of the signers, which ends at `until`. */

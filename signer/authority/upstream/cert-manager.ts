@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { messageOf } from '../../../spiffe/errors.ts';
 import { printable, textOf } from '../../../spiffe/pki/text.ts';
 import { ApiStatusError, isPlain404 } from '../../kube/api-error.ts';
-import type { Transport } from '../../kube/transport.ts';
+import type { ApiRequest, Transport } from '../../kube/transport.ts';
 import type { CertManagerIssuer, Upstream, UpstreamAnswer, UpstreamRequest } from './upstream.ts';
 
 /** What is read of a CertificateRequest of cert-manager.io/v1. Others write its status, so nothing in it is certain. */
@@ -41,34 +41,19 @@ export function certManagerUpstream(needs: {
     wanted: UpstreamRequest,
     signal: AbortSignal,
   ): Promise<CertificateRequest> {
-    const get = async () =>
-      (
-        await transport.request<CertificateRequest>({
-          method: 'GET',
-          path: `${collection}/${name}`,
-          resource,
-          signal,
-        })
-      ).body;
+    const send = async (call: Pick<ApiRequest, 'method' | 'path' | 'body'>) =>
+      (await transport.request<CertificateRequest>({ ...call, resource, signal })).body;
+    const get = { method: 'GET', path: `${collection}/${name}` } as const;
     try {
-      return await get();
+      return await send(get);
     } catch (error) {
       if (!(error instanceof ApiStatusError) || error.status !== 404 || isPlain404(error)) throw error;
     }
-    const body = requestObject(name, wanted, issuer);
     try {
-      return (
-        await transport.request<CertificateRequest>({
-          method: 'POST',
-          path: collection,
-          resource,
-          body,
-          signal,
-        })
-      ).body;
+      return await send({ method: 'POST', path: collection, body: requestObject(name, wanted, issuer) });
     } catch (error) {
       // Another replica, or the one before us, was faster.
-      if (error instanceof ApiStatusError && error.status === 409) return get();
+      if (error instanceof ApiStatusError && error.status === 409) return send(get);
       throw error;
     }
   }
