@@ -74,8 +74,8 @@ function findToken({ module, token }: Extract<Call, { call: 'findToken' }>): str
 function openKey(found: Module, { pin, key, sessions }: Extract<Call, { call: 'openKey' }>): Opened {
   const { pkcs11, names, slot } = found;
   const first = pkcs11.C_OpenSession(slot, names.CKF_SERIAL_SESSION);
-  if (pin !== undefined) logIn(pkcs11, names, slot, first, pin);
-  const privateKey = find(pkcs11, names, first, names.CKO_PRIVATE_KEY, key);
+  if (pin !== undefined) logIn(found, first, pin);
+  const privateKey = find(found, first, names.CKO_PRIVATE_KEY, key);
   const others = Array.from({ length: sessions - 1 }, () =>
     pkcs11.C_OpenSession(slot, names.CKF_SERIAL_SESSION),
   );
@@ -87,8 +87,16 @@ function trimmed(text: string): string {
   return text.replace(/[\0 ]+$/, '');
 }
 
+/** A name as a reference has it. */
+function written(name: TokenName | KeyName): string {
+  return Object.entries(name)
+    .map(([attribute, value]) => `${attribute}=${value}`)
+    .join(';');
+}
+
 /** The slot with the token. */
-function slotOf(pkcs11: Pkcs11, { token, serial }: TokenName): Buffer {
+function slotOf(pkcs11: Pkcs11, wanted: TokenName): Buffer {
+  const { token, serial } = wanted;
   const slots = pkcs11.C_GetSlotList(true).filter((slot) => {
     const info = pkcs11.C_GetTokenInfo(slot);
     return (
@@ -97,27 +105,21 @@ function slotOf(pkcs11: Pkcs11, { token, serial }: TokenName): Buffer {
     );
   });
   const [slot, another] = slots;
-  const wanted = [token !== undefined && `token=${token}`, serial !== undefined && `serial=${serial}`];
-  const name = wanted.filter(Boolean).join(';');
+  const name = written(wanted);
   if (!slot) throw new Error(`the module shows no token with ${name}`);
   if (another) throw new Error(`the module shows ${slots.length} tokens with ${name}: name it by serial=…`);
   return slot;
 }
 
-function logIn(pkcs11: Pkcs11, names: Pkcs11Package, slot: Buffer, session: Buffer, pin: string): void {
+function logIn({ pkcs11, names, slot }: Module, session: Buffer, pin: string): void {
   const { flags } = pkcs11.C_GetTokenInfo(slot);
   if (flags & names.CKF_USER_PIN_LOCKED) throw Object.assign(new Error('CKR_PIN_LOCKED'), { code: 164 });
   pkcs11.C_Login(session, names.CKU_USER, pin);
 }
 
 /** The one object of a class with a name. */
-function find(
-  pkcs11: Pkcs11,
-  names: Pkcs11Package,
-  session: Buffer,
-  objectClass: number,
-  { object, id }: KeyName,
-): Buffer {
+function find({ pkcs11, names }: Module, session: Buffer, objectClass: number, wanted: KeyName): Buffer {
+  const { object, id } = wanted;
   pkcs11.C_FindObjectsInit(session, [
     { type: names.CKA_CLASS, value: objectClass },
     ...(object === undefined ? [] : [{ type: names.CKA_LABEL, value: Buffer.from(object) }]),
@@ -130,8 +132,7 @@ function find(
     pkcs11.C_FindObjectsFinal(session);
   }
   const what = objectClass === names.CKO_PRIVATE_KEY ? 'private key' : 'public key';
-  const named = [object !== undefined && `object=${object}`, id !== undefined && `id=${id}`];
-  const name = named.filter(Boolean).join(';');
+  const name = written(wanted);
   const [key, another] = found;
   if (!key) throw new Error(`the token shows no ${what} with ${name}`);
   if (another) throw new Error(`the token shows more than one ${what} with ${name}: name it by id=…`);
@@ -159,15 +160,16 @@ function digestInfo(digestName: 'sha256' | 'sha384' | 'sha512', digest: Uint8Arr
   return sequence(sequence(objectIdentifier(oids[digestName]), derNull), encode(tags.octetString, digest));
 }
 
-function publicHalf({ pkcs11, names, free, name }: Opened): PublicHalf {
-  const [session] = free;
+function publicHalf(key: Opened): PublicHalf {
+  const { pkcs11, names, name } = key;
+  const [session] = key.free;
   if (!session) throw new Error('no session is free');
-  const key = find(pkcs11, names, session, names.CKO_PUBLIC_KEY, name);
+  const found = find(key, session, names.CKO_PUBLIC_KEY, name);
   const read = (...types: number[]) =>
     pkcs11
       .C_GetAttributeValue(
         session,
-        key,
+        found,
         types.map((type) => ({ type })),
       )
       .map(({ value }) => value);
