@@ -2,6 +2,7 @@ import { textOf } from '../../spiffe/pki/text.ts';
 import type { InformerSpec } from '../kube/informer.ts';
 import type { Secret } from '../kube/types.ts';
 import { type PoolDocument, writePoolDocument } from './document.ts';
+import type { PoolPlace } from './pool-writer.ts';
 
 /** The Secret that holds a pool. */
 export const poolSecret = {
@@ -19,13 +20,7 @@ export function poolJsonIn(secret: {
 }
 
 /** The pool Secret and no other. */
-export function poolSecretNamed({
-  namespace,
-  name,
-}: {
-  namespace: string;
-  name: string;
-}): InformerSpec<Secret, Secret> {
+export function poolSecretNamed({ namespace, name }: PoolPlace): InformerSpec<Secret, Secret> {
   const resource = { group: '', versions: ['v1'], name: 'secrets' } as const;
   return { resource, namespace, name, fields: true, project: (secret) => secret };
 }
@@ -36,12 +31,12 @@ export function serializePool(document: PoolDocument): Record<string, string> {
 }
 
 /** A pool Secret as it is made. */
-export function newPoolSecret(place: { namespace: string; name: string }, document: PoolDocument) {
+export function newPoolSecret({ namespace, name }: PoolPlace, document: PoolDocument) {
   return {
     apiVersion: 'v1',
     kind: 'Secret',
     type: poolSecret.type,
-    metadata: { namespace: place.namespace, name: place.name, labels: { ...poolSecret.labels } },
+    metadata: { namespace, name, labels: { ...poolSecret.labels } },
     data: serializePool(document),
   } satisfies Secret;
 }

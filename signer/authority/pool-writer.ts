@@ -3,6 +3,7 @@ import type { Secret } from '../kube/types.ts';
 import type { PoolDocument } from './document.ts';
 import { newPoolSecret, serializePool } from './pool-secret.ts';
 
+/** Where a pool is. */
 export interface PoolPlace {
   readonly namespace: string;
   readonly name: string;

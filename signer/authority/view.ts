@@ -1,19 +1,16 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../spiffe/errors.ts';
-import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
-import type { KeysByRef } from '../keys/remote-keys.ts';
+import type { Seconds } from '../../spiffe/pki/time.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
 import { createInformer, type InformerNeeds } from '../kube/informer.ts';
 import { isOlder } from '../kube/resource-version.ts';
-import type { Time } from '../kube/time.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
-import { createPoolHolder, type LastPublished, type PoolHolder } from './holder.ts';
-import type { JwtSignable, Signable } from './may-sign.ts';
-import type { Pool } from './pool.ts';
+import { createPoolHolder, type LastPublished, type PoolHolder, type PoolHolderNeeds } from './holder.ts';
 import { poolJsonIn, poolSecretNamed } from './pool-secret.ts';
+import type { PoolPlace } from './pool-writer.ts';
 import { inFull, type PoolProblem, poolProblem } from './problem.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 
@@ -29,15 +26,9 @@ const liveReadTimeoutMs = 5_000;
 type Publishable = ReturnType<PoolHolder['publishable']>;
 
 /** The pool Secret as this replica sees it. */
-export interface PoolView {
-  /** The last good pool: what the bundles are made from. */
-  current(): Pool | undefined;
+export interface PoolView extends Pick<PoolHolder, 'current' | 'signable' | 'jwtSignable'> {
   /** Why nothing can be signed now; undefined when all is well. */
   problem(): PoolProblem | undefined;
-  /** The authority that signs at `now` (seconds since the epoch), or why there is none. */
-  signable(now: number): Signable;
-  /** The key that signs JWT-SVIDs at `now`, of those that have been published for so many seconds, or why none. */
-  jwtSignable(algorithm: JwtSigningAlgorithm, now: number, propagationSeconds: number): JwtSignable;
   /** To be awaited before anything is signed: what ends at `until` is in the record of the pool then. */
   readonly reserve: Reservations['reserve'];
   /**
@@ -56,24 +47,15 @@ export interface PoolView {
   run(signal: AbortSignal): Promise<void>;
 }
 
-export interface PoolViewNeeds extends InformerNeeds {
-  namespace: string;
-  name: string;
-  /** Undefined: a pool of no trust domain. */
-  trustDomain: string | undefined;
-  /** How long a root must be published before anything is signed under it. */
-  rootPropagationSeconds: number;
-  /** The keys outside of the pool; without it they sign nothing. */
-  keysByRef?: KeysByRef;
-  time: Time;
-  log: Logger;
+export interface PoolViewNeeds extends InformerNeeds, PoolPlace, Omit<PoolHolderNeeds, 'onChange'> {
+  readonly log: Logger;
   /** `known` resolves when it is known what is published: the Secret is read only then. */
-  published: LastPublished & { readonly known: Promise<unknown> };
-  pause?: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly published: LastPublished & { readonly known: Promise<unknown> };
+  readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 export function createPoolView(needs: PoolViewNeeds): PoolView {
-  const { transport, namespace, name, trustDomain, log } = needs;
+  const { transport, namespace, name, log } = needs;
   const { monotonic } = needs.time;
   const secrets = `/api/v1/namespaces/${encodeURIComponent(namespace)}/secrets`;
   const pool = `${namespace}/${name}`;
@@ -82,10 +64,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   const listeners: (() => void)[] = [];
   const seconds = () => Math.floor(needs.time.now() / 1000);
   const holder = createPoolHolder({
-    trustDomain,
-    published: needs.published,
-    rootPropagationSeconds: needs.rootPropagationSeconds,
-    ...(needs.keysByRef && { keysByRef: needs.keysByRef }),
+    ...needs,
     onChange: () => {
       for (const listener of listeners) listener();
     },
@@ -192,10 +171,9 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
   };
 
   const isConfirmed = () => !hasSlept() && monotonic() - confirmedAtMonotonic() <= confirmedWithinMs;
-  const signable = (now: number): Signable => {
-    const outcome = holder.signable(now);
-    return !outcome.ok || isConfirmed() ? outcome : { ok: false, problem: unconfirmed };
-  };
+  const confirmed = <T extends { readonly ok: boolean }>(outcome: T) =>
+    !outcome.ok || isConfirmed() ? outcome : ({ ok: false, problem: unconfirmed } as const);
+  const signable = (now: Seconds) => confirmed(holder.signable(now));
 
   return {
     current: holder.current,
@@ -204,10 +182,8 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
       return outcome.ok ? undefined : outcome.problem;
     },
     signable,
-    jwtSignable(algorithm, now, propagationSeconds) {
-      const outcome = holder.jwtSignable(algorithm, now, propagationSeconds);
-      return !outcome.ok || isConfirmed() ? outcome : { ok: false, problem: unconfirmed };
-    },
+    jwtSignable: (algorithm, now, propagationSeconds) =>
+      confirmed(holder.jwtSignable(algorithm, now, propagationSeconds)),
     reserve: createReservations({ transport, pool: { namespace, name }, time: needs.time }).reserve,
     readLive,
     confirmedAtMonotonic,
