@@ -3,16 +3,6 @@ import { keyOf, materialOf, rootOf } from './material.ts';
 import { freshSequence } from './sequence.ts';
 import { isPublished } from './states.ts';
 
-export interface RestoredPool {
-  readonly pool: PoolDocument;
-  /** The authorities of the copy that were tainted since it was made, by id. */
-  readonly stillTainted: readonly string[];
-  /** What the pool has of the live one and not of the copy: authorities that are only there, or only there published. */
-  readonly kept: readonly AuthorityRecord[];
-  /** The authorities of the copy that were retired since it was made, by id. */
-  readonly stillRetired: readonly string[];
-}
-
 /**
  * The pool that takes the place of the live one when a copy of old is restored. Pure.
  *
@@ -32,7 +22,7 @@ export function restoredPool(
     readonly publishedSequence?: number;
     readonly now: number;
   },
-): RestoredPool {
+) {
   const { live, publishedSequence = 0, now } = known;
   const sequence = freshSequence(now, copy.sequence, live?.sequence ?? 0, publishedSequence);
 
@@ -70,8 +60,11 @@ export function restoredPool(
   const authorities = oneActiveEach([...ofCopy, ...added], kept);
   return {
     pool: { ...copy, sequence, authorities },
+    /** The authorities of the copy that were tainted since it was made, by id. */
     stillTainted,
+    /** What the pool has of the live one and not of the copy: authorities that are only there, or only there published. */
     kept: authorities.filter(({ id }) => kept.has(id)),
+    /** The authorities of the copy that were retired since it was made, by id. */
     stillRetired,
   };
 }

@@ -26,21 +26,13 @@ export interface Named {
 }
 
 /** Every setting, and where each name leads. */
-export interface Table {
-  readonly entries: readonly Entry[];
-  readonly signers: readonly string[];
-  /** Signers that have values of another one, by name. */
-  readonly others: ReadonlyMap<string, string>;
-  readonly byPath: ReadonlyMap<string, Named>;
-  readonly byFlag: ReadonlyMap<string, Named>;
-  readonly byVariable: ReadonlyMap<string, Named>;
-}
+export type Table = ReturnType<typeof createTable>;
 
 /** Its settings may also be given without its name, as when it was the only signer. */
 const unnamedSigner = 'spiffe';
 
 /** The table of these signers. */
-export function createTable(sections: Readonly<Record<string, SignerSection>>): Table {
+export function createTable(sections: Readonly<Record<string, SignerSection>>) {
   const shared = Object.entries(settings).map(
     ([key, setting]): Entry => ({ key, signer: undefined, setting, names: [namesOf(key)] }),
   );
@@ -56,11 +48,12 @@ export function createTable(sections: Readonly<Record<string, SignerSection>>): 
     }),
   );
   const entries = [...shared, ...ofSigners];
-  const by = (name: keyof Names) =>
+  const by = (name: keyof Names): ReadonlyMap<string, Named> =>
     new Map(entries.flatMap((entry) => entry.names.map((names) => [names[name], { entry, names }])));
   return {
     entries,
     signers: Object.keys(sections),
+    /** Signers that have values of another one, by name. */
     others: new Map(
       Object.entries(sections).flatMap(([signer, { others }]) =>
         others === undefined ? [] : [[signer, others]],

@@ -1,7 +1,6 @@
 import { hash, type KeyObject, verify } from 'node:crypto';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import type { KeyType } from '../../spiffe/pki/algorithms.ts';
-import type { SigningKey } from '../../spiffe/pki/sign.ts';
 import type { Time } from '../kube/time.ts';
 import type { KeyRef } from './key-ref.ts';
 import type { Opener, OpenKey } from './open-key.ts';
@@ -40,13 +39,7 @@ export interface RemoteKeyNeeds {
 const waitingPerSlot = 32;
 
 /** A private key that another program, machine or cloud keeps. */
-export interface RemoteKey extends SigningKey {
-  sign(content: Uint8Array): Promise<Uint8Array>;
-  problem(): string | undefined;
-  /** Opens, probes or closes it if that is due. To be called about every second. Never rejects. */
-  tend(): Promise<void>;
-  close(): void;
-}
+export type RemoteKey = ReturnType<typeof createRemoteKey>;
 
 /**
  * A key that is used through a backend. It is opened when it is first asked for, and again after a failure. Each signature
@@ -60,7 +53,7 @@ export function createRemoteKey(
   publicKey: KeyObject,
   { signature: algorithm }: Pick<KeyType, 'signature'>,
   needs: RemoteKeyNeeds,
-): RemoteKey {
+) {
   const { monotonic } = needs.time;
   const lane = createLane(needs.concurrency, needs.concurrency * waitingPerSlot);
   // keyOfRecord lets no others in.
@@ -140,7 +133,7 @@ export function createRemoteKey(
   return {
     algorithmDer: algorithm.encodings[0],
     problem,
-    async sign(content) {
+    async sign(content: Uint8Array): Promise<Uint8Array> {
       const release = await lane.enter();
       if (!release) throw unavailable(`${lane.most} signatures wait for it already`);
       try {
@@ -157,7 +150,8 @@ export function createRemoteKey(
         release();
       }
     },
-    async tend() {
+    /** Opens, probes or closes it if that is due. To be called about every second. Never rejects. */
+    async tend(): Promise<void> {
       const now = monotonic();
       if (isTended) return;
       isTended = true;

@@ -1,61 +1,29 @@
 import { messageOf } from '../../spiffe/errors.ts';
-import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import type { Pool } from '../authority/pool.ts';
 import { createPoolView, type PoolView } from '../authority/view.ts';
 import { factsOf, joinFacts, podFacts } from '../identity/facts.ts';
-import type { Identify } from '../identity/identify.ts';
-import { type Controller, createController } from '../issuance/controller.ts';
+import { createController } from '../issuance/controller.ts';
 import { createReporter } from '../issuance/report.ts';
 import { requestsOf } from '../issuance/request.ts';
-import { createSigning, type Signing } from '../issuance/signing.ts';
+import { createSigning } from '../issuance/signing.ts';
 import { createStatusWriter } from '../issuance/status.ts';
 import { refreshJitter } from '../issuance/validity.ts';
 import { createWake } from '../issuance/wake.ts';
 import { createInformer, type Informer, type InformerSpec } from '../kube/informer.ts';
-import type { CertificatesVersion } from '../kube/types.ts';
 import { childOf } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import { explain } from '../observe/reasons.ts';
-import type { ObservedBundle } from '../trust/bundle.ts';
-import { createPublication, type Publication } from '../trust/publication.ts';
-import type { RootVisibility } from '../trust/root-visibility.ts';
+import { createPublication } from '../trust/publication.ts';
 import { type MakePart, type Part, type SignerProfile, settingsOf } from './profile.ts';
 import { createPublishing, followBundles } from './publishing.ts';
 import type { Shared } from './shared.ts';
 import { createSigningState, jwtProblem, type SigningProblem } from './signing-state.ts';
 
 /** One signer of a replica. */
-export interface Signer {
-  readonly profile: SignerProfile;
-  readonly pool: PoolView;
-  /** What the documents of the trust domain are made from. */
-  readonly publication: () => Publication | undefined;
-  readonly requests: Pick<Informer<unknown>, 'versions' | 'isMissing'>;
-  readonly bundles: Informer<ObservedBundle, CertificatesVersion>;
-  /** What identities depend on besides pods. */
-  readonly facts: readonly Informer<unknown>[];
-  /** What must be known before requests are answered. */
-  readonly needed: readonly Informer<unknown>[];
-  /** Everything that runs as long as the replica does. Signers may share some of it. */
-  readonly parts: readonly Part[];
-  readonly controller: Controller;
-  readonly identify: Identify;
-  readonly certificate: CertificateProfile;
-  readonly mayUse: Signing['mayUse'];
-  /** Where a root must be visible before anything is signed under it. */
-  visibility(): RootVisibility;
-  /** Calls the listener when the pool or its bundles have changed. */
-  onChange(listener: () => void): void;
-  /**
-   * Shows whether it can sign, in a metric and in an Event, and wakes the requests that wait for it. To be called about
-   * every second, and when something changed that signing depends on.
-   */
-  look(): void;
-  refreshMetrics(): void;
-}
+export type Signer = ReturnType<typeof createSigner>;
 
 /** Everything of one profile: pool, publisher, signing and controller, from the shared parts. */
-export function createSigner(profile: SignerProfile, common: Shared): Signer {
+export function createSigner(profile: SignerProfile, common: Shared) {
   const { signerName } = profile;
   const shared = { ...common, log: childOf(common.log, { signer: signerName }) };
   const { config, clock, guard, log, metrics, pods, permissions, time } = shared;
@@ -147,40 +115,51 @@ export function createSigner(profile: SignerProfile, common: Shared): Signer {
   });
 
   const labels = { signer: signerName };
-  const needed = [requests, bundles.informer, ...followed];
+  const needed: readonly Informer<unknown>[] = [requests, bundles.informer, ...followed];
+  const parts: readonly Part[] = [
+    pool,
+    publisher,
+    ...(configMaps ? [configMaps] : []),
+    ...needed,
+    ...publishing.informers,
+    ...ofProfile.map((make) => make(shared, joinFacts(facts))),
+  ];
   return {
     profile,
     pool,
+    /** What the documents of the trust domain are made from. */
     publication: createPublication(pool.current, shared.federated, {
       mark: bundles.mark,
       isMissing: bundles.informer.isMissing,
     }),
-    requests,
+    requests: requests as Pick<Informer<unknown>, 'versions' | 'isMissing'>,
     bundles: bundles.informer,
+    /** What identities depend on besides pods. */
     facts: followed,
+    /** What must be known before requests are answered. */
     needed,
-    parts: [
-      pool,
-      publisher,
-      ...(configMaps ? [configMaps] : []),
-      ...needed,
-      ...publishing.informers,
-      ...ofProfile.map((make) => make(shared, joinFacts(facts))),
-    ],
+    /** Everything that runs as long as the replica does. Signers may share some of it. */
+    parts,
     controller,
     identify,
     certificate,
     mayUse: signing.mayUse,
+    /** Where a root must be visible before anything is signed under it. */
     visibility,
-    onChange(listener) {
+    /** Calls the listener when the pool or its bundles have changed. */
+    onChange(listener: () => void): void {
       pool.onChange(listener);
       publisher.onChange(listener);
     },
-    look() {
+    /**
+     * Shows whether it can sign, in a metric and in an Event, and wakes the requests that wait for it. To be called about
+     * every second, and when something changed that signing depends on.
+     */
+    look(): void {
       showSigningState();
       wake();
     },
-    refreshMetrics() {
+    refreshMetrics(): void {
       const pending = controller.pending();
       metrics.pendingRequests.set(labels, pending.count);
       metrics.oldestPending.set(labels, pending.oldestMs / 1000);

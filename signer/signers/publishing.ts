@@ -10,22 +10,12 @@ import {
 } from '../trust/configmap-publisher.ts';
 import { bundleVisibility, lastPublished, poolBundles } from '../trust/pool-bundles.ts';
 import { followBundleMark } from '../trust/publication.ts';
-import { decisiveVisibility, type RootVisibility } from '../trust/root-visibility.ts';
+import { decisiveVisibility } from '../trust/root-visibility.ts';
 import { configMapsNamed, optedInNamespaces } from '../trust/roots-configmap.ts';
 import { withoutFederation } from '../trust/siblings.ts';
-import { createTrustBundlePublisher, type TrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
+import { createTrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
 import type { SignerProfile, SignerSettings } from './profile.ts';
 import type { Shared } from './shared.ts';
-
-/** What publishes the roots of a pool in the cluster, and what says whether they are published. */
-export interface Publishing {
-  readonly publisher: TrustBundlePublisher;
-  /** Undefined where none are configured, and where another signer of the pool keeps them. */
-  readonly configMaps: ConfigMapPublisher | undefined;
-  readonly informers: readonly Informer<unknown>[];
-  /** Where a root must be visible before anything is signed, by what the API server serves at this moment. */
-  visibility(): RootVisibility;
-}
 
 /** The ConfigMaps with the roots of a pool. */
 export interface RootsConfigMaps {
@@ -45,7 +35,7 @@ export function followBundles(signerName: string, settings: SignerSettings, shar
   return { informer, name, published, mark: followBundleMark(informer.store, name) };
 }
 
-/** Makes what publishes the roots of the pool, in each way that is configured. */
+/** Makes what publishes the roots of the pool in the cluster, in each way that is configured. */
 export function createPublishing(
   profile: SignerProfile,
   settings: SignerSettings,
@@ -56,7 +46,7 @@ export function createPublishing(
     /** Whether the token endpoint is the only way to get a certificate. */
     readonly endpointAlone: () => boolean;
   },
-): Publishing {
+) {
   const { signerName } = profile;
   const { pool, bundles } = parts;
   const { membership, config, clock, time } = shared;
@@ -81,8 +71,10 @@ export function createPublishing(
   if (own) shared.rootsConfigMaps.set(pool, own);
   return {
     publisher,
+    /** Undefined where none are configured, and where another signer of the pool keeps them. */
     configMaps: own?.publisher,
     informers: own?.informers ?? [],
+    /** Where a root must be visible before anything is signed, by what the API server serves at this moment. */
     visibility: () =>
       decisiveVisibility({
         bundle,
