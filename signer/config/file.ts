@@ -16,16 +16,14 @@ export async function readConfigFile(path: string, content: string, table: Table
   const source: Source = { given: [], mistakes: [] };
   const lines = new LineCounter();
   const document = parseDocument(content, { lineCounter: lines, prettyErrors: false });
+  const refuse = (place: string, message: string) => source.mistakes.push({ place, message });
   const at = (offset: number | undefined) => `${path}:${lines.linePos(offset ?? 0).line}`;
 
-  for (const error of document.errors)
-    source.mistakes.push({ place: at(error.pos[0]), message: error.message });
+  for (const { pos, message } of document.errors) refuse(at(pos[0]), message);
   if (source.mistakes.length > 0) return source;
   if (!isMap(document.contents)) {
-    source.mistakes.push({
-      place: at(0),
-      message: `must hold settings; begin with apiVersion: ${fileHeader.apiVersion} and kind: ${fileHeader.kind}`,
-    });
+    const { apiVersion, kind } = fileHeader;
+    refuse(at(0), `must hold settings; begin with apiVersion: ${apiVersion} and kind: ${kind}`);
     return source;
   }
 
@@ -45,7 +43,7 @@ export async function readConfigFile(path: string, content: string, table: Table
       if (above === '' && Object.hasOwn(fileHeader, name)) header.set(name, text);
       else if (sections.includes(name)) {
         if (isMap(value)) read(value, `${name}.`);
-        else source.mistakes.push({ place, message: `${name} needs keys and values below it` });
+        else refuse(place, `${name} needs keys and values below it`);
       } else if (!named) {
         const guess = nearest(
           name,
@@ -56,18 +54,16 @@ export async function readConfigFile(path: string, content: string, table: Table
           above === 'signers.'
             ? `is not a signer; there are ${table.signers.join(', ')}`
             : 'is not a setting';
-        source.mistakes.push({ place, message: `"${name}" ${problem}${hint}` });
-      } else if (!isText) source.mistakes.push({ place, message: `${name} needs one value` });
+        refuse(place, `"${name}" ${problem}${hint}`);
+      } else if (!isText) refuse(place, `${name} needs one value`);
       else source.given.push({ ...named, text, place: `${place} ${name}` });
     }
   }
   read(document.contents, '');
   for (const [name, wanted] of Object.entries(fileHeader)) {
     const found = header.get(name);
-    if (found !== wanted) {
-      const message = `${name} is ${found ? `"${found}"` : 'missing'}; write ${name}: ${wanted}`;
-      source.mistakes.push({ place: path, message });
-    }
+    if (found === wanted) continue;
+    refuse(path, `${name} is ${found ? `"${found}"` : 'missing'}; write ${name}: ${wanted}`);
   }
   return source;
 }

@@ -100,9 +100,8 @@ function shortDefault({ default: text, otherwise, required }: Setting<unknown>):
   return text === undefined ? (otherwise ?? '') : `\`${text}\``;
 }
 
-function fallback({ default: text, otherwise, required }: Setting<unknown>): string {
-  if (required) return '(required)';
-  return `(default: ${text ?? otherwise})`;
+function fallback(setting: Setting<unknown>): string {
+  return setting.required ? '(required)' : `(default: ${shortDefault(setting)})`;
 }
 
 const plain = (markdown: string): string => markdown.replaceAll('`', '');

@@ -34,6 +34,7 @@ const otherFlags = ['--config', '--check-config', '--help'];
 export function readFlags(argv: readonly string[], table: Table): Flags {
   const flags: Flags = { given: [], mistakes: [], file: undefined, checkOnly: false, help: false };
   const seen = new Set<string>();
+  const refuse = (place: string, message: string) => flags.mistakes.push({ place, message });
   for (let i = 0; i < argv.length; i += 1) {
     const argument = argv[i] ?? '';
     const equals = argument.indexOf('=');
@@ -45,24 +46,18 @@ export function readFlags(argv: readonly string[], table: Table): Flags {
     if (name === '--help' || name === '-h') flags.help = true;
     else if (argument === '--check-config') flags.checkOnly = true;
     else if (!name.startsWith('-')) {
-      flags.mistakes.push({
-        place: 'arguments',
-        message: `"${argument}" is not expected here; settings are flags`,
-      });
+      refuse('arguments', `"${argument}" is not expected here; settings are flags`);
     } else if (!named && !isFile) {
       const guess = nearest(name, [...table.byFlag.keys(), ...otherFlags]);
-      flags.mistakes.push({
-        place,
-        message: `there is no such flag${guess ? `; did you mean ${guess}?` : ''}`,
-      });
+      refuse(place, `there is no such flag${guess ? `; did you mean ${guess}?` : ''}`);
     } else {
       const following = argv[i + 1];
       const isSeparate = equals < 0 && following !== undefined && !following.startsWith('--');
       if (isSeparate) i += 1;
       const value = equals < 0 ? (isSeparate ? following : '') : argument.slice(equals + 1);
       const rule = named?.entry.setting.type.rule ?? 'path of a file';
-      if (value === '') flags.mistakes.push({ place, message: `needs a value; ${rule}` });
-      else if (seen.has(name)) flags.mistakes.push({ place, message: 'is given twice; give it once' });
+      if (value === '') refuse(place, `needs a value; ${rule}`);
+      else if (seen.has(name)) refuse(place, 'is given twice; give it once');
       else if (named) flags.given.push({ ...named, text: value, place });
       else flags.file = value;
       seen.add(name);
@@ -90,10 +85,8 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
     if (named) source.given.push({ ...named, text: value, place });
     else if (!serviceLink.test(name)) {
       const guess = nearest(name, [...table.byVariable.keys(), fileVariable]);
-      source.mistakes.push({
-        place,
-        message: `there is no such setting${guess ? `; did you mean ${guess}?` : ''}`,
-      });
+      const message = `there is no such setting${guess ? `; did you mean ${guess}?` : ''}`;
+      source.mistakes.push({ place, message });
     }
   }
   return source;
