@@ -134,7 +134,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
     let firstProblem: string | undefined;
     // A step that has to wait must not delay the others.
     for (const due of dueIn(stepsOf(document, now))) {
-      const problem = await take(due, secret, document, now, signal).catch(messageOf);
+      const problem = await take(due, { secret, document, now, signal }).catch(messageOf);
       if (problem === undefined || signal.aborted) return problem;
       firstProblem ??= problem;
     }
@@ -142,14 +142,9 @@ export function createRotation(needs: RotationNeeds): Rotation {
   }
 
   /** Takes one step. @returns why nothing was written, or undefined. Throws what the transport throws. */
-  async function take(
-    due: Due,
-    secret: Secret,
-    document: PoolDocument,
-    now: number,
-    signal: AbortSignal,
-  ): Promise<string | undefined> {
-    const change = await changeBy(due, document, now, signal);
+  async function take(due: Due, attempt: Attempt): Promise<string | undefined> {
+    const { secret, document, now, signal } = attempt;
+    const change = await changeBy(due, attempt);
     if (!change.ok) return `${change.what}; ${change.remedy}`;
     if (change.consequence !== undefined) return change.consequence;
     const writable = writablePool(change.document, now);
@@ -169,9 +164,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
 
   async function changeBy(
     { kind, step }: Due,
-    document: PoolDocument,
-    now: number,
-    signal: AbortSignal,
+    { document, now, signal }: Attempt,
   ): Promise<Change | Refusal> {
     const { lifetimeSeconds } = policy;
     if (step.kind === 'prepare' && kind === 'X509' && upstream) {
@@ -223,6 +216,14 @@ export function createRotation(needs: RotationNeeds): Rotation {
     refreshMetrics: () => report.refreshMetrics(firstOf(stepsNow())),
     run: keeper.run,
   };
+}
+
+/** The pool as it was just read, and when. */
+interface Attempt {
+  readonly secret: Secret;
+  readonly document: PoolDocument;
+  readonly now: number;
+  readonly signal: AbortSignal;
 }
 
 interface Due {
