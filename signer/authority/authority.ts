@@ -99,6 +99,7 @@ function compile(
     readCa(pem, `${field}.intermediates[${i}]`),
   );
   const signing = intermediates[0] ?? root;
+  const chain = [...intermediates, root];
 
   if (key && !createPublicKey(key).equals(publicKeyOf(signing))) {
     const owner = intermediates.length > 0 ? 'the first intermediate' : 'the certificate';
@@ -110,7 +111,7 @@ function compile(
       'PoolKeyMismatch',
     );
   }
-  checkChain([...intermediates, root], field);
+  checkChain(chain, field);
   const signer = inMemory ?? signerElsewhere(record, publicKeyOf(signing), `${field}.keyRef`, keysByRef);
   const warningsOf = (certificate: CertificateFacts, place: string) => [
     ...checkTrustDomain(certificate, place, trustDomain),
@@ -137,32 +138,21 @@ function compile(
       const constraints = dnsConstraintsOf(each);
       return constraints.ok && constraints.value ? [constraints.value] : [];
     }),
-    signingAuthority: signer && signingAuthorityOf(record.id, signer, root, intermediates),
+    signingAuthority: signer && {
+      id: record.id,
+      signer,
+      templateFor: leafTemplates({
+        issuerDer: signing.subjectDer,
+        keyId: signing.keyId,
+        algorithmDer: signer.algorithmDer,
+      }),
+      chainSuffixPem: certificatesPem(intermediates),
+      notBefore: Math.max(...chain.map((each) => each.notBefore)),
+      notAfter: Math.min(...chain.map((each) => each.notAfter)),
+    },
     ...(createdAt === undefined ? {} : { createdAt }),
     ...(publishedAt === undefined ? {} : { publishedAt }),
     warnings,
-  };
-}
-
-function signingAuthorityOf(
-  id: string,
-  signer: SigningKey,
-  root: CertificateFacts,
-  intermediates: readonly CertificateFacts[],
-): SigningAuthority {
-  const signing = intermediates[0] ?? root;
-  const chain = [...intermediates, root];
-  return {
-    id,
-    signer,
-    templateFor: leafTemplates({
-      issuerDer: signing.subjectDer,
-      keyId: signing.keyId,
-      algorithmDer: signer.algorithmDer,
-    }),
-    chainSuffixPem: certificatesPem(intermediates),
-    notBefore: Math.max(...chain.map((each) => each.notBefore)),
-    notAfter: Math.min(...chain.map((each) => each.notAfter)),
   };
 }
 
