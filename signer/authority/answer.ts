@@ -1,4 +1,3 @@
-import { createPublicKey } from 'node:crypto';
 import { checkAuthority } from '../../spiffe/conformance.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
@@ -8,7 +7,7 @@ import { type Change, changeOf, type Refusal, refusal, withAuthorities } from '.
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { assembleChain, type CaMaterial, readCertificates } from './import.ts';
 import { rootOf, stolenRoots } from './material.ts';
-import { keyOfRequest } from './request-key.ts';
+import { keyOfRequest, publicKeyOf } from './read-keys.ts';
 
 /** Most that a CA may exceed the end that was requested, in seconds. */
 const toleranceSeconds = 3600;
@@ -50,13 +49,12 @@ export function answerRequest(
     );
   }
   const { request: _, requestedBy: __, createdAt = rfc3339(now), ...rest } = record;
-  const key = createPublicKey({ key: Buffer.from(asked), format: 'der', type: 'spki' });
   const known = answer.furtherRoots && [...rootsIn(document), ...answer.furtherRoots];
   const certificates = [
     ...answer.certificates,
     ...(known ?? []).map((pem) => ({ pem, name: 'the roots that are known' })),
   ];
-  const chain = assembleChain(key, `the request of authority ${id}`, certificates);
+  const chain = assembleChain(publicKeyOf({ spki: asked }), `the request of authority ${id}`, certificates);
   if (!chain.ok) return refusal(`${chain.problem.field}: ${chain.problem.what}`, chain.problem.remedy);
   const answered: AuthorityRecord = { ...rest, ...chain.value, createdAt };
   const read = readAuthority(answered, 'the answer', document.trustDomain);

@@ -12,29 +12,14 @@ import {
   type SigningKey,
 } from '../../spiffe/pki/sign.ts';
 import { type KeysByRef, keyOfRecord, keysOfReaders } from '../keys/remote-keys.ts';
-import {
-  checkChain,
-  checkConstraints,
-  checkTrustDomain,
-  ProblemFound,
-  publicKeyOf,
-  readCa,
-} from './ca-checks.ts';
-import { type AuthorityRecord, hasKey } from './document.ts';
-import { readPrivateKey } from './private-key.ts';
+import { checkChain, checkConstraints, checkTrustDomain, ProblemFound, readCa } from './ca-checks.ts';
+import { type AuthorityRecord, type CompiledAuthority, commonOf, hasKey } from './document.ts';
 import type { PoolProblem } from './problem.ts';
-import type { AuthorityState } from './states.ts';
+import { publicKeyOf, readPrivateKey } from './read-keys.ts';
 
 /** An X.509 authority of a pool. Its chain, its key (if it has one) and the trust domain fit together. */
-export interface PooledAuthority {
-  readonly id: string;
+export interface PooledAuthority extends CompiledAuthority {
   readonly kind: 'X509';
-  readonly state: AuthorityState;
-  readonly tainted: boolean;
-  /** Where it stands, such as `pool.authorities[0]`. */
-  readonly field: string;
-  /** Of the signing certificate, such as `ECDSA P-256`. */
-  readonly keyType: string;
   readonly root: CertificateFacts;
   /** Issuer of the leaves first; empty where the root signs itself. */
   readonly intermediates: readonly CertificateFacts[];
@@ -44,8 +29,6 @@ export interface PooledAuthority {
   readonly dnsConstraints: readonly DnsConstraints[];
   /** Ready to sign; undefined where there is no private key. */
   readonly signingAuthority: SigningAuthority | undefined;
-  readonly createdAt?: string;
-  readonly publishedAt?: string;
   /** What is unusual though usable, as sentences. */
   readonly warnings: readonly string[];
 }
@@ -123,14 +106,9 @@ function compile(
   ];
   if (!root.hasSubject) warnings.push(`${certificateField}: has no subject, which strict verifiers refuse`);
 
-  const { createdAt, publishedAt } = record;
   return {
-    id: record.id,
+    ...commonOf(record, field, nameOfKey(publicKeyOf(signing))),
     kind: 'X509',
-    state: record.state,
-    tainted: record.tainted,
-    field,
-    keyType: nameOfKey(publicKeyOf(signing)),
     root,
     intermediates,
     signing,
@@ -150,8 +128,6 @@ function compile(
       notBefore: Math.max(...chain.map((each) => each.notBefore)),
       notAfter: Math.min(...chain.map((each) => each.notAfter)),
     },
-    ...(createdAt === undefined ? {} : { createdAt }),
-    ...(publishedAt === undefined ? {} : { publishedAt }),
     warnings,
   };
 }

@@ -1,10 +1,10 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
 import { unprocessedExtensions } from '../../spiffe/clauses.ts';
 import { dnsConstraintsOf, judgeNameConstraints } from '../../spiffe/name-constraints.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
 import { soleBlock } from '../../spiffe/pki/pem.ts';
 import { isSignedBy } from '../../spiffe/pki/verify.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
+import { publicKeyOf } from './read-keys.ts';
 
 /** What verifiers ask of the certificates of a CA, so that they accept what it signs. */
 
@@ -19,10 +19,6 @@ export class ProblemFound extends Error {
     super(what);
     this.problem = poolProblem(reason, field, what, remedy);
   }
-}
-
-export function publicKeyOf(certificate: CertificateFacts): KeyObject {
-  return createPublicKey({ key: Buffer.from(certificate.spki), format: 'der', type: 'spki' });
 }
 
 /** The facts of a certificate that can sign leaves. */

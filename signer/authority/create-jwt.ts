@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { NewKey } from '../keys/new-key.ts';
+import { withAuthorities } from './change.ts';
 import { type AuthorityRecord, nextAuthorityId, type PoolDocument } from './document.ts';
 import { publishedLater } from './may-sign.ts';
 import type { JwtKind } from './states.ts';
@@ -71,8 +72,5 @@ export async function addJwtKey(
   const isNeeded = !pool.authorities.some(({ kind, state }) => kind === created.kind && state === 'active');
   const { activatedAt: _, ...reserve } = { ...created, state: 'trusted' as const };
   const added = isNeeded ? created : reserve;
-  return {
-    pool: { ...pool, sequence: pool.sequence + 1, authorities: [...pool.authorities, added] },
-    added,
-  };
+  return { pool: withAuthorities(pool, [...pool.authorities, added]), added };
 }

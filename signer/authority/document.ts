@@ -35,6 +35,24 @@ export interface AuthorityRecord {
   readonly deactivatedAt?: string;
 }
 
+/** What is known of an authority of either kind once its keys and certificates were read. */
+export interface CompiledAuthority
+  extends Pick<AuthorityRecord, 'id' | 'state' | 'tainted' | 'createdAt' | 'publishedAt'> {
+  /** Where it stands, such as `pool.authorities[0]`. */
+  readonly field: string;
+  /** Of the key that signs, such as `ECDSA P-256`. */
+  readonly keyType: string;
+}
+
+export function commonOf(record: AuthorityRecord, field: string, keyType: string): CompiledAuthority {
+  const { id, state, tainted, createdAt, publishedAt } = record;
+  return {
+    ...{ id, state, tainted, field, keyType },
+    ...(createdAt === undefined ? {} : { createdAt }),
+    ...(publishedAt === undefined ? {} : { publishedAt }),
+  };
+}
+
 /** The JSON in key `pool.json` of the pool Secret (docs/reference/pool.md). */
 export interface PoolDocument {
   readonly apiVersion: typeof poolApiVersion;
@@ -61,8 +79,16 @@ export function isAuthorityId(id: string): boolean {
 
 /** The id of the next authority: a prefix and the first number that is free, such as `ca-2`. */
 export function nextAuthorityId({ authorities }: Pick<PoolDocument, 'authorities'>, prefix: string): string {
-  const taken = new Set(authorities.map(({ id }) => id));
-  let number = 1;
+  return firstFree(prefix, new Set(authorities.map(({ id }) => id)), 1);
+}
+
+/** The id itself, or with a number where it is taken. */
+export function freeId(id: string, taken: ReadonlySet<string>): string {
+  return taken.has(id) ? firstFree(id.slice(0, 59), taken, 2) : id;
+}
+
+function firstFree(prefix: string, taken: ReadonlySet<string>, from: number): string {
+  let number = from;
   while (taken.has(`${prefix}-${number}`)) number += 1;
   return `${prefix}-${number}`;
 }

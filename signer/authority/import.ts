@@ -8,6 +8,7 @@ import { isSignedBy } from '../../spiffe/pki/verify.ts';
 import type { Secret } from '../kube/types.ts';
 import type { AuthorityRecord } from './document.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
+import { publicKeyOf } from './read-keys.ts';
 
 /** A CA as others keep it. The names say where each part comes from, for messages. */
 export interface CaMaterial {
@@ -187,8 +188,7 @@ export function readAnyKey(pem: string): KeyObject | undefined {
 
 function belongsTo(publicKey: KeyObject, certificate: CertificateFacts): boolean {
   try {
-    const spki = { key: Buffer.from(certificate.spki), format: 'der', type: 'spki' } as const;
-    return createPublicKey(spki).equals(publicKey);
+    return publicKeyOf(certificate).equals(publicKey);
   } catch {
     return false;
   }

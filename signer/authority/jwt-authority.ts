@@ -2,38 +2,27 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { type PublicJwk, publicJwkOf, thumbprintOf } from '../../spiffe/jwk.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { keyTypes } from '../../spiffe/pki/algorithms.ts';
-import { soleBlock } from '../../spiffe/pki/pem.ts';
-import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { keyInMemory, nameOfKey, type SigningKey } from '../../spiffe/pki/sign.ts';
 import { type KeysByRef, keyOfRecord, keysOfReaders } from '../keys/remote-keys.ts';
-import { type AuthorityRecord, hasKey } from './document.ts';
-import { readPrivateKey } from './private-key.ts';
+import { type AuthorityRecord, type CompiledAuthority, commonOf, hasKey } from './document.ts';
 import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
-import { type AuthorityState, isJwtKind, type JwtKind, jwtKinds } from './states.ts';
+import { readPrivateKey, readPublicKey } from './read-keys.ts';
+import { isJwtKind, type JwtKind, jwtKinds } from './states.ts';
 
 /** RFC 7518 3.3 demands 2048 bits; beyond 4096 a signature takes longer than a pod should wait. */
 const rsaBits = { min: 2048, max: 4096 } as const;
 
 /** A key of a pool that signs JWT-SVIDs, or verifies those that it signed. */
-export interface JwtAuthority {
-  readonly id: string;
+export interface JwtAuthority extends CompiledAuthority {
   readonly kind: JwtKind;
   readonly algorithm: JwtSigningAlgorithm;
   /** RFC 7638 thumbprint of the public key, so that it is the same on every replica and in every document. */
   readonly kid: string;
-  readonly state: AuthorityState;
-  readonly tainted: boolean;
   /** An authority that does not sign may be without. */
   readonly signingKey: SigningKey | undefined;
   readonly publicKey: KeyObject;
   /** The public key, members of the key alone. */
   readonly jwk: PublicJwk;
-  /** Such as `RSA 2048`. */
-  readonly keyType: string;
-  /** Where it stands, such as `pool.authorities[1]`. */
-  readonly field: string;
-  readonly createdAt?: string;
-  readonly publishedAt?: string;
 }
 
 /** How keys of an algorithm sign. The row of RSA holds for every length. */
@@ -50,7 +39,7 @@ export function readJwtAuthority(
   field: string,
   keysByRef: KeysByRef = keysOfReaders,
 ): JwtAuthorityResult {
-  const { id, kind, state, tainted, createdAt, publishedAt } = record;
+  const { id, kind, state } = record;
   const refuse = (member: string, what: string, remedy: string, reason?: PoolProblemReason) =>
     ({
       ok: false,
@@ -83,31 +72,15 @@ export function readJwtAuthority(
   return {
     ok: true,
     authority: {
-      id,
+      ...commonOf(record, field, nameOfKey(publicKey)),
       kind,
       algorithm,
       kid: thumbprintOf(jwk),
-      state,
-      tainted,
       signingKey: privateKey ? keyInMemory(privateKey.value, signs[algorithm]) : elsewhere?.value,
       publicKey,
       jwk,
-      keyType: nameOfKey(publicKey),
-      field,
-      ...(createdAt === undefined ? {} : { createdAt }),
-      ...(publishedAt === undefined ? {} : { publishedAt }),
     },
   };
-}
-
-function readPublicKey(pem: string): Result<KeyObject> {
-  const der = soleBlock(pem, 'PUBLIC KEY');
-  if (!der) return failure('is not one PEM block of a SubjectPublicKeyInfo');
-  try {
-    return success(createPublicKey({ key: Buffer.from(der), format: 'der', type: 'spki' }));
-  } catch {
-    return failure('is not a readable public key');
-  }
 }
 
 function keyProblem(key: KeyObject, algorithm: JwtSigningAlgorithm): string | undefined {

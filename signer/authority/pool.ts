@@ -8,10 +8,9 @@ import { type PooledAuthority, readAuthority } from './authority.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { type JwtAuthority, readJwtAuthority } from './jwt-authority.ts';
 import { poolJsonIn, poolSecret } from './pool-secret.ts';
-import { readPrivateKey } from './private-key.ts';
 import { type PoolProblem, poolProblem, refuse } from './problem.ts';
 import { readPoolDocument } from './read-document.ts';
-import { keyOfRequest } from './request-key.ts';
+import { keyOfRequest, readPrivateKey } from './read-keys.ts';
 import { type AuthorityState, isJwtKind, isPublished } from './states.ts';
 
 export type { Authority, PooledAuthority } from './authority.ts';

@@ -2,12 +2,11 @@ import { isJsonObject, type JsonObject, parseJsonObject } from '../../spiffe/jso
 import { nearest } from '../../spiffe/nearest.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
-import { isAuthorityId, type PoolDocument } from './document.ts';
+import { freeId, isAuthorityId, type PoolDocument } from './document.ts';
 import { lostRoots } from './lost-roots.ts';
 import { compilePool } from './pool.ts';
 import { type PoolProblem, poolProblem } from './problem.ts';
 import { authorityFields, readPoolDocument } from './read-document.ts';
-import { freeId } from './restore.ts';
 import { freshSequence } from './sequence.ts';
 import { carryRoots } from './transitions.ts';
 

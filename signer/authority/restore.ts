@@ -1,4 +1,4 @@
-import type { AuthorityRecord, PoolDocument } from './document.ts';
+import { type AuthorityRecord, freeId, type PoolDocument } from './document.ts';
 import { keyOf, materialOf, rootOf } from './material.ts';
 import { freshSequence } from './sequence.ts';
 import { isPublished } from './states.ts';
@@ -101,12 +101,4 @@ function oneActiveEach(
 function withoutKey(record: AuthorityRecord): AuthorityRecord {
   const { privateKey, ...rest } = record;
   return rest.kind === 'X509' || rest.publicKey !== undefined ? rest : record;
-}
-
-/** The id itself, or with a number where it is taken. */
-export function freeId(id: string, taken: ReadonlySet<string>): string {
-  if (!taken.has(id)) return id;
-  let number = 2;
-  while (taken.has(`${id.slice(0, 59)}-${number}`)) number += 1;
-  return `${id.slice(0, 59)}-${number}`;
 }

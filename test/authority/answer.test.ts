@@ -7,7 +7,7 @@ import { answerRequest } from '../../signer/authority/answer.ts';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
-import { keyOfRequest } from '../../signer/authority/request-key.ts';
+import { keyOfRequest } from '../../signer/authority/read-keys.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { signCa } from '../../signer/authority/sign-ca.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';

@@ -9,7 +9,7 @@ import { answerRequest } from '../../../signer/authority/answer.ts';
 import { createAuthority } from '../../../signer/authority/create.ts';
 import { newPool } from '../../../signer/authority/document.ts';
 import { prepareAuthority } from '../../../signer/authority/prepare.ts';
-import { keyOfRequest } from '../../../signer/authority/request-key.ts';
+import { keyOfRequest } from '../../../signer/authority/read-keys.ts';
 import { signCa } from '../../../signer/authority/sign-ca.ts';
 import { parseUpstream } from '../../../signer/authority/upstream/upstream.ts';
 import { type VaultLogin, vaultUpstream } from '../../../signer/authority/upstream/vault.ts';
