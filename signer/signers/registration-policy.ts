@@ -19,14 +19,9 @@ const lookEveryMs = 5_000;
  */
 export function createRegistrationPolicy(
   { store, isMissing, spec: { resource } }: Informer<FollowedPolicy>,
-  {
-    transport,
-    membership,
-    config,
-    log,
-    time,
-  }: Pick<Shared, 'transport' | 'membership' | 'config' | 'log' | 'time'>,
+  shared: Pick<Shared, 'transport' | 'membership' | 'config' | 'log' | 'time'>,
 ): Part {
+  const { transport, membership, config, log, time } = shared;
   const [version] = resource.versions;
   const { trustDomain, registrationClass: className = '' } = config;
 
@@ -51,13 +46,7 @@ export function createRegistrationPolicy(
   }
 
   const keeper = createKeeper(
-    {
-      membership,
-      rankFor: ownRank(membership),
-      takeoverDelayMs: config.takeoverDelayMs,
-      time,
-      log,
-    },
+    { ...shared, rankFor: ownRank(membership), takeoverDelayMs: config.takeoverDelayMs },
     {
       drift(name) {
         if (!store.isSynced() || isMissing()) return undefined;

@@ -49,20 +49,14 @@ function readyIn({ status }: FollowedRegistration): 'true' | 'false' | 'unknown'
 /** Writes what registrations do into their status: one replica for each, when it has changed. */
 export function createRegistrationStatus(needs: RegistrationStatusNeeds): Part {
   const { followed, outcomeOf } = needs;
-  const { transport, membership, log, time, metrics } = needs.shared;
+  const { transport, membership, time, metrics } = needs.shared;
   const tallies = createTallies();
   /** Pods to be counted, and registrations to be looked at after that: else one change would be written twice. */
   const changed = new Set<string>();
   const awaited = new Set<string>();
   let isKnown = false;
   const keeper = createKeeper(
-    {
-      membership,
-      rankFor: ownRank(membership),
-      takeoverDelayMs: never,
-      time,
-      log,
-    },
+    { ...needs.shared, rankFor: ownRank(membership), takeoverDelayMs: never },
     { drift, repair, describe: (registration) => ({ registration }), concurrency: 4, restMs },
   );
 
