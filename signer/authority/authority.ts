@@ -4,6 +4,7 @@ import { allowsDnsName, type DnsConstraints, dnsConstraintsOf } from '../../spif
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { leafTemplates, type SigningAuthority } from '../../spiffe/pki/leaf.ts';
 import { certificatesPem } from '../../spiffe/pki/pem.ts';
+import type { Result } from '../../spiffe/pki/result.ts';
 import {
   authorityKeyNames,
   authorityKeyType,
@@ -14,7 +15,7 @@ import {
 import { type KeysByRef, keyOfRecord, keysOfReaders } from '../keys/remote-keys.ts';
 import { checkChain, checkConstraints, checkTrustDomain, ProblemFound, readCa } from './ca-checks.ts';
 import { type AuthorityRecord, type CompiledAuthority, commonOf, hasKey } from './document.ts';
-import type { PoolProblem } from './problem.ts';
+import type { Refusable } from './problem.ts';
 import { publicKeyOf, readPrivateKey } from './read-keys.ts';
 
 /** An X.509 authority of a pool. Its chain, its key (if it has one) and the trust domain fit together. */
@@ -44,8 +45,6 @@ export function forbiddenDnsName(
   return dnsNames.find((name) => !dnsConstraints.every((constraints) => allowsDnsName(constraints, name)));
 }
 
-export type AuthorityResult = { ok: true; authority: PooledAuthority } | { ok: false; problem: PoolProblem };
-
 /**
  * Reads the certificates and the key of one X509 record, and checks that they fit together and belong to the trust
  * domain. Validity periods are not checked. `field` is where the record stands, such as `pool.authorities[0]`.
@@ -55,7 +54,7 @@ export function readAuthority(
   field: string,
   trustDomain: string | undefined,
   keysByRef: KeysByRef = keysOfReaders,
-): AuthorityResult {
+): Refusable<{ authority: PooledAuthority }> {
   try {
     return { ok: true, authority: compile(record, field, trustDomain, keysByRef) };
   } catch (error) {
@@ -71,7 +70,8 @@ function compile(
   keysByRef: KeysByRef,
 ): PooledAuthority {
   const keyField = `${field}.privateKey`;
-  const key = record.privateKey === undefined ? undefined : readKey(record.privateKey, keyField);
+  const key =
+    record.privateKey === undefined ? undefined : found(readPrivateKey(record.privateKey), keyField);
   const inMemory = key && served(keyField, () => certificateSigner(key), key);
   if (!hasKey(record) && record.state === 'active') {
     throw new ProblemFound(keyField, 'is missing, and an active authority has to sign');
@@ -132,10 +132,10 @@ function compile(
   };
 }
 
-function readKey(pem: string, field: string): KeyObject {
-  const key = readPrivateKey(pem);
-  if (!key.ok) throw new ProblemFound(field, key.reason);
-  return key.value;
+/** @throws ProblemFound */
+function found<T>(read: Result<T>, field: string): T {
+  if (!read.ok) throw new ProblemFound(field, read.reason);
+  return read.value;
 }
 
 /** The signer of a key outside of the pool; undefined where there is none. Only signatures show whether it is the right one. */
@@ -147,9 +147,7 @@ function signerElsewhere(
 ): SigningKey | undefined {
   if (record.keyRef === undefined) return undefined;
   const type = served(field, () => authorityKeyType(publicKey), publicKey);
-  const read = keyOfRecord(record, publicKey, type, keysByRef);
-  if (!read.ok) throw new ProblemFound(field, read.reason);
-  return read.value;
+  return found(keyOfRecord(record, publicKey, type, keysByRef), field);
 }
 
 /** @throws ProblemFound for a key of a type that is not served. */

@@ -5,7 +5,7 @@ import type { Secret } from '../kube/types.ts';
 import { type KnownRoot, lostRootsProblem } from './lost-roots.ts';
 import { type JwtSignable, jwtSigningAt, type Signable, signingAuthorityAt } from './may-sign.ts';
 import { type Pool, type PoolResult, parsePool, timeProblem } from './pool.ts';
-import { type PoolProblem, poolProblem } from './problem.ts';
+import { poolProblem, type Refusable } from './problem.ts';
 import { markOf, type PoolMark, sequenceProblem } from './sequence.ts';
 
 /**
@@ -26,7 +26,7 @@ export interface PoolHolder {
   /** The key that signs JWT-SVIDs, of those that have been published for so many seconds. */
   jwtSignable(algorithm: JwtSigningAlgorithm, now: Seconds, propagationSeconds: number): JwtSignable;
   /** What the bundles may be made from, as long as it is what the Secret says now; else what is wrong with it. */
-  publishable(): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem };
+  publishable(): Refusable<{ pool: Pool }>;
 }
 
 /** What any replica published last, as the ClusterTrustBundle shows it. ConfigMaps do not count: tenants can write them. */

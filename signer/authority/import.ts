@@ -7,7 +7,7 @@ import { textOf } from '../../spiffe/pki/text.ts';
 import { isSignedBy } from '../../spiffe/pki/verify.ts';
 import type { Secret } from '../kube/types.ts';
 import type { AuthorityRecord } from './document.ts';
-import { type PoolProblem, poolProblem } from './problem.ts';
+import { type Refusable, refuse as refuseAs } from './problem.ts';
 import { publicKeyOf } from './read-keys.ts';
 
 /** A CA as others keep it. The names say where each part comes from, for messages. */
@@ -19,7 +19,7 @@ export interface CaMaterial {
   readonly certificates: readonly { readonly pem: string; readonly name: string }[];
 }
 
-export type Imported<T> = { ok: true; value: T } | { ok: false; problem: PoolProblem };
+export type Imported<T> = Refusable<{ value: T }>;
 
 /**
  * Puts a CA together: the certificate that the key belongs to signs, and from there the issuers are followed to a
@@ -206,6 +206,5 @@ function chainOf(signing: CertificateFacts, known: readonly CertificateFacts[]):
   return chain;
 }
 
-function refuse(field: string, what: string, remedy: string): { ok: false; problem: PoolProblem } {
-  return { ok: false, problem: poolProblem('PoolMalformed', field, what, remedy) };
-}
+const refuse = (...problem: [field: string, what: string, remedy: string]) =>
+  refuseAs('PoolMalformed', ...problem);

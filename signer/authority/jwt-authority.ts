@@ -5,7 +5,7 @@ import { keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { keyInMemory, nameOfKey, type SigningKey } from '../../spiffe/pki/sign.ts';
 import { type KeysByRef, keyOfRecord, keysOfReaders } from '../keys/remote-keys.ts';
 import { type AuthorityRecord, type CompiledAuthority, commonOf, hasKey } from './document.ts';
-import { type PoolProblem, type PoolProblemReason, poolProblem } from './problem.ts';
+import { type PoolProblemReason, poolProblem, type Refusable } from './problem.ts';
 import { readPrivateKey, readPublicKey } from './read-keys.ts';
 import { isJwtKind, type JwtKind, jwtKinds } from './states.ts';
 
@@ -28,8 +28,6 @@ export interface JwtAuthority extends CompiledAuthority {
 /** How keys of an algorithm sign. The row of RSA holds for every length. */
 const signs = { ES256: keyTypes['ecdsa-p256'], RS256: keyTypes['rsa-3072'] } as const;
 
-export type JwtAuthorityResult = { ok: true; authority: JwtAuthority } | { ok: false; problem: PoolProblem };
-
 /**
  * Reads the keys of one JWT record, and checks that they fit together and to the kind. Times are not checked.
  * `field` is where the record stands, such as `pool.authorities[1]`.
@@ -38,7 +36,7 @@ export function readJwtAuthority(
   record: AuthorityRecord,
   field: string,
   keysByRef: KeysByRef = keysOfReaders,
-): JwtAuthorityResult {
+): Refusable<{ authority: JwtAuthority }> {
   const { id, kind, state } = record;
   const refuse = (member: string, what: string, remedy: string, reason?: PoolProblemReason) =>
     ({

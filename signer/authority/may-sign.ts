@@ -5,7 +5,7 @@ import type { Authority, PooledAuthority } from './authority.ts';
 import type { AuthorityRecord } from './document.ts';
 import type { JwtAuthority } from './jwt-authority.ts';
 import { type Pool, timeProblem } from './pool.ts';
-import { type PoolProblem, poolProblem, refuse } from './problem.ts';
+import { type PoolProblem, poolProblem, type Refusable, refuse } from './problem.ts';
 import { isPublished } from './states.ts';
 
 /**
@@ -101,7 +101,7 @@ export function publishedLater(pool: Iterable<DatedAuthority>, now: Seconds): Se
 }
 
 /** The authority that signs certificates, or why none does. */
-export type Signable = { ok: true; authority: Authority } | { ok: false; problem: PoolProblem };
+export type Signable = Refusable<{ authority: Authority }>;
 
 /** The authority of a sound pool that signs certificates at `now`, or why there is none. */
 export function signingAuthorityAt(pool: Pool, now: Seconds, propagationSeconds: number): Signable {
@@ -149,7 +149,7 @@ export function signingAuthorityAt(pool: Pool, now: Seconds, propagationSeconds:
 /** A JWT authority that has what signing takes. */
 export type SigningJwtAuthority = JwtAuthority & { readonly signingKey: SigningKey };
 
-export type JwtSignable = { ok: true; authority: SigningJwtAuthority } | { ok: false; problem: PoolProblem };
+export type JwtSignable = Refusable<{ authority: SigningJwtAuthority }>;
 
 /** The key that signs with an algorithm at `now`, or why there is none. */
 export function jwtSigningAt(

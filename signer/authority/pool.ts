@@ -8,7 +8,7 @@ import { type PooledAuthority, readAuthority } from './authority.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
 import { type JwtAuthority, readJwtAuthority } from './jwt-authority.ts';
 import { poolJsonIn, poolSecret } from './pool-secret.ts';
-import { type PoolProblem, poolProblem, refuse } from './problem.ts';
+import { type PoolProblem, type PoolProblemReason, poolProblem, type Refusable, refuse } from './problem.ts';
 import { readPoolDocument } from './read-document.ts';
 import { keyOfRequest, readPrivateKey } from './read-keys.ts';
 import { type AuthorityState, isJwtKind, isPublished } from './states.ts';
@@ -70,7 +70,7 @@ export function compilePool(
   document: PoolDocument,
   trustDomain: string | undefined,
   keysByRef: KeysByRef = keysOfReaders,
-): { ok: true; pool: Pool } | { ok: false; problem: PoolProblem } {
+): Refusable<{ pool: Pool }> {
   if (document.trustDomain !== trustDomain) {
     return refuse(
       'PoolTrustDomainMismatch',
@@ -177,33 +177,22 @@ export function timeProblem(pool: Pool, now: Seconds): PoolProblem | undefined {
   if (!active) return undefined;
   const { field } = active;
   const chain = [...active.intermediates, active.root];
-  const fieldOf = (certificate: CertificateFacts) =>
-    certificate === active.root
-      ? `${field}.certificate`
-      : `${field}.intermediates[${chain.indexOf(certificate)}]`;
   const renew = 'add a new CA and make it active (docs/reference/pool.md#the-next-ca)';
+  const problemOf = (each: CertificateFacts, reason: PoolProblemReason, what: string, remedy = renew) => {
+    const place = each === active.root ? 'certificate' : `intermediates[${chain.indexOf(each)}]`;
+    return poolProblem(reason, `${field}.${place}`, `of authority ${active.id} ${what}`, remedy);
+  };
 
   const early = chain.find((each) => now < each.notBefore);
   if (early) {
-    const what = `of authority ${active.id} is valid only from ${rfc3339(early.notBefore)} on`;
-    return poolProblem(
-      'PoolNotYetValid',
-      fieldOf(early),
-      what,
-      'check the clock (NTP); if it is right, use another CA or wait until then',
-    );
+    const remedy = 'check the clock (NTP); if it is right, use another CA or wait until then';
+    return problemOf(early, 'PoolNotYetValid', `is valid only from ${rfc3339(early.notBefore)} on`, remedy);
   }
   const late = chain.find((each) => now >= each.notAfter);
-  if (late) {
-    const what = `of authority ${active.id} expired at ${rfc3339(late.notAfter)}`;
-    return poolProblem('PoolExpired', fieldOf(late), what, renew);
-  }
+  if (late) return problemOf(late, 'PoolExpired', `expired at ${rfc3339(late.notAfter)}`);
   const ending = chain.find((each) => each.notAfter - now < minCertificateSeconds);
-  if (ending) {
-    const what = `of authority ${active.id} ends at ${rfc3339(ending.notAfter)}, in less than an hour`;
-    return poolProblem('AuthorityExpiring', fieldOf(ending), what, renew);
-  }
-  return undefined;
+  if (!ending) return undefined;
+  return problemOf(ending, 'AuthorityExpiring', `ends at ${rfc3339(ending.notAfter)}, in less than an hour`);
 }
 
 function whatElse(secret: Secret): string {

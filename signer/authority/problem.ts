@@ -59,6 +59,11 @@ export function inFull({ message, cause }: PoolProblem): string {
   return cause === undefined ? message : `${message} (${cause})`;
 }
 
+/** What is read of a pool, or what is wrong with it. */
+export type Refusable<T> =
+  | ({ readonly ok: true } & T)
+  | { readonly ok: false; readonly problem: PoolProblem };
+
 /** The same as a verdict. */
 export function refuse(...problem: Parameters<typeof poolProblem>): { ok: false; problem: PoolProblem } {
   return { ok: false, problem: poolProblem(...problem) };

@@ -19,7 +19,7 @@ import {
   problemAt,
   text,
 } from './document-checks.ts';
-import type { PoolProblem } from './problem.ts';
+import type { PoolProblem, Refusable } from './problem.ts';
 import { authorityKinds, authorityStates, isJwtKind } from './states.ts';
 
 /** The entry of a retired root keeps an old copy from bringing it back. */
@@ -144,9 +144,7 @@ const pool = objectOf(
  * Reads the JSON of a pool: its shape only, in the order in which docs/reference/pool.md lists the fields. Keys and
  * certificates inside are still text. The first problem is reported.
  */
-export function readPoolDocument(
-  json: string,
-): { ok: true; document: PoolDocument } | { ok: false; problem: PoolProblem } {
+export function readPoolDocument(json: string): Refusable<{ document: PoolDocument }> {
   if (json.length > poolLimits.bytes) {
     const what = `is larger than ${poolLimits.bytes / 1024} KiB`;
     return { ok: false, problem: problemAt('pool', what, removeRetired) };

@@ -85,10 +85,7 @@ function checkIssuer({ certificate, privateKey }: SigningCa, { pathLength = 4, n
     refuse(`expired at ${rfc3339(certificate.notAfter)}`, 'use a CA that is valid');
 }
 
-function signingKeyOf(privateKey: KeyObject): {
-  algorithm: webcrypto.Algorithm;
-  signingKey: webcrypto.CryptoKey;
-} {
+function signingKeyOf(privateKey: KeyObject) {
   const name = nameOfKey(privateKey);
   const type =
     subjectKeyTypes.find((each) => each.name === name) ??
