@@ -88,8 +88,17 @@ export function select(
 }
 
 function acceptsGzip(header: string): boolean {
-  return header.split(',').some((one) => {
-    const [coding = '', ...parameters] = one.split(';').map((part) => part.trim().toLowerCase());
-    return (coding === 'gzip' || coding === '*') && !parameters.some((part) => /^q=0(\.0*)?$/.test(part));
-  });
+  const weights = weightsIn(header);
+  return [weights.get('gzip'), weights.get('*')].some((weight = 0) => weight > 0);
+}
+
+/** What an Accept or Accept-Encoding header names, in lower case, with its weight (RFC 9110 12.4.2). */
+export function weightsIn(header: string): ReadonlyMap<string, number> {
+  return new Map(
+    header.split(',').map((range) => {
+      const [name = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase());
+      const weight = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2);
+      return [name, weight === undefined ? 1 : Number(weight)] as const;
+    }),
+  );
 }

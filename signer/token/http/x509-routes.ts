@@ -6,6 +6,7 @@ import type { Http } from './http.ts';
 import { maxBodyBytes } from './limits.ts';
 import { header, json, ofRegistration, refusedAt, registration } from './openapi.ts';
 import { paths } from './paths.ts';
+import { weightsIn } from './published.ts';
 
 /** RFC 5967. */
 const requestType = 'application/pkcs10';
@@ -106,13 +107,7 @@ function send(reply: FastifyReply, svid: IssuedX509Svid): FastifyReply {
 
 /** Whether an Accept header (RFC 9110 12.5.1) names JSON, and not PEM with more weight. */
 function prefersJson(accept = ''): boolean {
-  const weights = new Map(
-    accept.split(',').map((range): [string, number] => {
-      const [type = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase());
-      const weight = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2);
-      return [type, weight === undefined ? 1 : Number(weight)];
-    }),
-  );
+  const weights = weightsIn(accept);
   const json = weights.get('application/json') ?? 0;
   return json > 0 && json >= (weights.get(chainType) ?? 0);
 }
