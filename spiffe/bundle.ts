@@ -65,9 +65,7 @@ export function printJwks(
 const print = (value: object): string => `${JSON.stringify(value, undefined, 2)}\n`;
 
 /** A bundle that was read. `roots` and `jwtKeys` both empty means that all of the trust domain is revoked. */
-export interface ParsedBundle {
-  readonly sequence: number | undefined;
-  readonly refreshHintSeconds: number | undefined;
+export interface ParsedBundle extends Pick<SpiffeBundle, 'sequence' | 'refreshHintSeconds'> {
   readonly roots: readonly CertificateFacts[];
   readonly jwtKeys: ReadonlyMap<string, KeyObject>;
   /** The keys that were left out as the standard demands, such as those of a use that is not known, and why. */

@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, hash, type KeyObject } from 'node:crypto';
 import { isJsonObject, type JsonObject, shown } from './json.ts';
 import { failure, type Result, success } from './pki/result.ts';
 
@@ -64,9 +64,7 @@ export function publicJwkOf(key: KeyObject): PublicJwk {
 
 /** RFC 7638 thumbprint, SHA-256, base64url: the same key has the same one wherever it is computed. */
 export function thumbprintOf(jwk: PublicJwk): string {
-  return createHash('sha256')
-    .update(JSON.stringify(pick(jwk, jwk.kty)))
-    .digest('base64url');
+  return hash('sha256', JSON.stringify(pick(jwk, jwk.kty)), 'base64url');
 }
 
 /**

@@ -36,14 +36,12 @@ export interface TokenServiceNeeds {
 }
 
 /** A JWT-SVID, and its facts for the audit line. */
-export interface IssuedToken {
+export interface IssuedToken extends ReturnType<typeof shownTerms> {
   readonly kind: 'token';
   readonly token: string;
   /** Seconds that are left. */
   readonly expiresIn: number;
   readonly spiffeId: string;
-  readonly registration?: string;
-  readonly hint?: string;
   readonly audiences: readonly string[];
   /** `jti` */
   readonly tokenId: string;

@@ -16,7 +16,7 @@ import type { Authenticate } from '../caller/authenticate.ts';
 import type { Caller } from '../caller/caller.ts';
 import { identifyCaller, lookUpCaller } from '../caller/pods.ts';
 import { pkcs10Of, type X509Request } from './csr-request.ts';
-import { keyOfRequest, mintX509Svid } from './mint-x509.ts';
+import { keyOfRequest, type MintedX509Svid, mintX509Svid } from './mint-x509.ts';
 import type { RequestContext } from './request-context.ts';
 
 export interface X509ServiceNeeds {
@@ -42,14 +42,12 @@ export interface X509ServiceNeeds {
 }
 
 /** An X509-SVID with the roots, and its facts for the audit line. Times in seconds since the epoch. */
-export interface IssuedX509Svid {
+export interface IssuedX509Svid
+  extends Omit<MintedX509Svid, 'leafDer' | 'serialHex'>,
+    ReturnType<typeof shownTerms> {
   readonly kind: 'x509-svid';
   readonly spiffeId: string;
-  readonly registration?: string;
-  readonly hint?: string;
   readonly dnsNames: readonly string[];
-  /** Leaf, then intermediates, without the root; PEM. */
-  readonly chainPem: string;
   /** PEM. */
   readonly rootsPem: string;
   readonly serial: string;
@@ -57,10 +55,6 @@ export interface IssuedX509Svid {
   /** Id of the authority that signed it. */
   readonly authority: string;
   readonly issuedAt: number;
-  readonly notBefore: number;
-  readonly notAfter: number;
-  /** From then on the pod asks for another. */
-  readonly refreshAt: number;
 }
 
 export type X509Service = (request: X509Request, context: RequestContext) => Promise<Checked<IssuedX509Svid>>;
