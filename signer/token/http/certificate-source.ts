@@ -1,12 +1,11 @@
 import { KubespiffeError, messageOf } from '../../../spiffe/errors.ts';
 import { failure, type Result, success } from '../../../spiffe/pki/result.ts';
 import { rfc3339 } from '../../../spiffe/pki/time.ts';
-import type { Authority } from '../../authority/pool.ts';
-import type { PoolView } from '../../authority/view.ts';
 import { unlessKeyUnavailable } from '../../keys/remote-key.ts';
 import { type Pause, pause as realPause, type Time } from '../../kube/time.ts';
 import type { Logger } from '../../observe/log.ts';
-import { explain, type WaitReason } from '../../observe/reasons.ts';
+import { explain } from '../../observe/reasons.ts';
+import type { X509ServiceNeeds } from '../svid/x509-service.ts';
 import { readCertificateFiles } from './certificate-files.ts';
 import {
   type EndpointCertificate,
@@ -83,17 +82,12 @@ function createSource<C extends ServerCertificate>(
 
 /** The endpoint's own SVIDs: renewed in time, and when another chain signs. */
 export function ownCertificates(
-  needs: Timing & {
-    /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
-    readonly authority: () =>
-      | { ok: true; authority: Authority }
-      | { ok: false; reason: WaitReason; detail: string };
-    readonly reserve: PoolView['reserve'];
-    readonly trustDomain: string;
-    readonly dnsNames: readonly string[];
-    readonly log: Pick<Logger, 'info'>;
-    readonly randomBytes: (count: number) => Uint8Array;
-  },
+  needs: Timing &
+    Pick<X509ServiceNeeds, 'authority' | 'reserve' | 'randomBytes'> & {
+      readonly trustDomain: string;
+      readonly dnsNames: readonly string[];
+      readonly log: Pick<Logger, 'info'>;
+    },
 ): CertificateSource {
   const { trustDomain, dnsNames, randomBytes, log } = needs;
   return createSource<EndpointCertificate>(
