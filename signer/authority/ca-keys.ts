@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
-import { BitString, fromBER, Sequence } from 'asn1js';
+import type { Sequence as Asn1Sequence } from 'asn1js';
 import { type AuthorityKeyType, authorityKeyTypes, keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { authorityKeyType } from '../../spiffe/pki/sign.ts';
@@ -46,8 +46,9 @@ export async function caKeysOf({ key, keyType = 'ecdsa-p256' }: WantedKey): Prom
     record: { keyRef: key.keyRef },
     async finish(signed) {
       // RFC 5280 4.1 and RFC 2986 4.2: what is signed, the algorithm, the signature.
-      const { result } = fromBER(signed) as { result: Sequence };
-      const [content, algorithm] = result.valueBlock.value as [Sequence, Sequence];
+      const { BitString, fromBER, Sequence } = await import('asn1js');
+      const { result } = fromBER(signed) as { result: Asn1Sequence };
+      const [content, algorithm] = result.valueBlock.value as [Asn1Sequence, Asn1Sequence];
       const signature = new BitString({ valueHex: await key.sign(content.valueBeforeDecodeView) });
       return new Uint8Array(new Sequence({ value: [content, algorithm, signature] }).toBER());
     },
