@@ -247,29 +247,24 @@ function materialOf(fields: Fields, name: string, folder: string, where: string)
   return { data: Buffer.from(text, 'base64') };
 }
 
-/** Empty counts as left out, as in kubectl. The value may be a secret, so no error quotes it. */
-function textIn(fields: Fields, name: string, where: string): string | undefined {
-  const value = fields[name] ?? '';
-  if (typeof value !== 'string') throw new Error(`${name} of ${where} is not a string`);
-  return value === '' ? undefined : value;
+/** Reads a field of one type, or what stands for a field that is left out. The value may be a secret, so no error quotes it. */
+function fieldReader<T>(isRight: (value: unknown) => value is T, what: string, otherwise: T) {
+  return (fields: Fields, name: string, where: string): T => {
+    const value = fields[name] ?? otherwise;
+    if (!isRight(value)) throw new Error(`${name} of ${where} is not ${what}`);
+    return value;
+  };
 }
 
-function flagOf(fields: Fields, name: string, where: string): boolean {
-  const value = fields[name] ?? false;
-  if (typeof value !== 'boolean') throw new Error(`${name} of ${where} is not true or false`);
-  return value;
-}
+const isText = (value: unknown) => typeof value === 'string';
+const isFlag = (value: unknown) => typeof value === 'boolean';
+const isList = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText);
+const flagOf = fieldReader(isFlag, 'true or false', false);
+const listOf = fieldReader(isList, 'a list of strings', []);
+const fieldsOf = fieldReader<Fields>(isJsonObject, 'an object', {});
+const readText = fieldReader(isText, 'a string', '');
 
-function listOf(fields: Fields, name: string, where: string): string[] {
-  const value = fields[name] ?? [];
-  if (!Array.isArray(value) || value.some((each) => typeof each !== 'string')) {
-    throw new Error(`${name} of ${where} is not a list of strings`);
-  }
-  return value;
-}
-
-function fieldsOf(fields: Fields, name: string, where: string): Fields {
-  const value = fields[name] ?? {};
-  if (!isJsonObject(value)) throw new Error(`${name} of ${where} is not an object`);
-  return value;
+/** Empty counts as left out, as in kubectl. */
+function textIn(...field: Parameters<typeof readText>): string | undefined {
+  return readText(...field) || undefined;
 }
