@@ -155,25 +155,23 @@ export function takeList<T>(needs: Followed<T>, objects: Iterable<readonly [key:
   }
 }
 
-/** The effect of an event: `applied`, with the version to continue from, or the watch ended with an error. */
-export type Applied =
-  | { readonly kind: 'applied'; readonly resourceVersion: string | undefined }
-  | { readonly kind: 'refused'; readonly error: ApiStatusError };
-
-/** Applies one watch event to the store. */
-export function applyEvent<T>(needs: Followed<T>, event: WatchEvent): Applied {
+/**
+ * Applies one watch event to the store.
+ *
+ * @returns the version to continue from. @throws ApiStatusError when the watch ended with an error.
+ */
+export function applyEvent<T>(needs: Followed<T>, event: WatchEvent): string | undefined {
   if (event.type === 'ERROR') {
     const status = event.object as Status;
-    const error = new ApiStatusError(
+    throw new ApiStatusError(
       { method: 'WATCH', path: needs.resource ?? '' },
       { status: status.code ?? 0, body: status, retryAfterMs: undefined },
     );
-    return { kind: 'refused', error };
   }
   const { metadata } = event.object as { metadata?: { resourceVersion?: string } };
   if (event.type === 'BOOKMARK') needs.store.touch();
   else change(needs, event);
-  return { kind: 'applied', resourceVersion: metadata?.resourceVersion };
+  return metadata?.resourceVersion;
 }
 
 function change<T>(needs: Followed<T>, event: WatchEvent): void {

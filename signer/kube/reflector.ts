@@ -142,8 +142,6 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
   async function watch(at: Location, since: string): Promise<ReflectorState> {
     let openedAt = Number.POSITIVE_INFINITY;
     const cut = new AbortController();
-    const stop = () => cut.abort();
-    signal.addEventListener('abort', stop, { once: true });
     let lastHeard = monotonic();
     let isSilent = false;
     let cancelSilence = timer(checkSilence, silentAfterMs);
@@ -166,26 +164,24 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
           // Spread as in client-go, so that the watches of a restarted server do not all end together.
           timeoutSeconds: String(Math.round(275 + 30 * jitter())),
         },
-        signal: cut.signal,
+        signal: AbortSignal.any([signal, cut.signal]),
         fields: needs.fields,
         ...(needs.resource !== undefined && { resource: needs.resource }),
       });
       openedAt = monotonic();
       for await (const event of events) {
         lastHeard = monotonic();
-        const applied = applyEvent(needs, event);
-        if (applied.kind === 'refused') return failed(applied.error);
-        if (isOlder(applied.resourceVersion, resourceVersion)) {
+        const version = applyEvent(needs, event);
+        if (isOlder(version, resourceVersion)) {
           return restarted('error', rest({ phase: 'listing', at }, 'the version of an event went back'));
         }
-        if (applied.resourceVersion !== undefined) resourceVersion = applied.resourceVersion;
+        if (version !== undefined) resourceVersion = version;
         backoff.reset();
       }
     } catch (error) {
       if (!isSilent) return failed(error);
     } finally {
       cancelSilence();
-      signal.removeEventListener('abort', stop);
     }
     if (isSilent) return restarted('silent', { phase: 'listing', at });
     if (!hasWorked())
