@@ -67,9 +67,7 @@ for (const [signal, flags] of [
     const folder = await mkdtemp(path.join(tmpdir(), 'kubespiffe-process-'));
     t.after(() => rm(folder, { recursive: true }));
     const plugin = path.join(folder, 'plugin');
-    const credential =
-      '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"t"}}';
-    await writeFile(plugin, `#!/bin/sh\nkill -${signal.slice(3)} $PPID\necho '${credential}'\n`);
+    await writeFile(plugin, `#!/bin/sh\nkill -${signal.slice(3)} $PPID\nexec sleep 60\n`);
     await chmod(plugin, 0o755);
     const exec = {
       apiVersion: 'client.authentication.k8s.io/v1',
