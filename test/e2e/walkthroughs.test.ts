@@ -52,8 +52,13 @@ async function seeClient(url: string): Promise<void> {
   try {
     const { page } = await openPage(browser, url);
     await page.getByRole('link', { name: 'Pods' }).click();
+    const server = page.getByRole('link', { name: 'greeter/server', exact: true });
+    await server.waitFor();
     await page.getByRole('searchbox').fill('greeter client');
+    // The list moves when it is narrowed, and a click just then meets nothing.
+    await server.waitFor({ state: 'detached' });
     await page.getByRole('link', { name: 'greeter/client', exact: true }).click();
+    await page.getByRole('heading', { name: 'greeter/client', exact: true }).waitFor();
     await page.getByText('spiffe://example.org/ns/greeter/sa/client').first().waitFor();
     await page.getByRole('heading', { name: 'Certificate of the newest request' }).waitFor();
     await page.getByText('Kubelet renews it').first().waitFor();

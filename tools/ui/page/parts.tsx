@@ -42,9 +42,18 @@ export const State = ({ state }: { state: WorkloadState }) => (
   <Badge tone={tones[state]}>{stateTexts[state]}</Badge>
 );
 
-/** A table that becomes a list of cards where the window is narrow. */
-export function Table(table: { caption: string; titles: string[]; rows: ComponentChildren[][] }) {
-  const { caption, titles, rows } = table;
+/**
+ * A table that becomes a list of cards where the window is narrow.
+ *
+ * @param keys what each row is about: so that a link is not one to something else while it is clicked, as rows come and go.
+ */
+export function Table(table: {
+  caption: string;
+  titles: string[];
+  rows: ComponentChildren[][];
+  keys?: readonly string[];
+}) {
+  const { caption, titles, rows, keys = [] } = table;
   return (
     <table>
       <caption>{caption}</caption>
@@ -59,7 +68,7 @@ export function Table(table: { caption: string; titles: string[]; rows: Componen
       </thead>
       <tbody>
         {rows.map((cells, row) => (
-          <tr key={row}>
+          <tr key={keys[row] ?? row}>
             {cells.map((cell, column) => (
               <td key={titles[column]} data-title={titles[column]}>
                 {cell}

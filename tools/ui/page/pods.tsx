@@ -42,6 +42,9 @@ export function Pods({ query }: { query: URLSearchParams }) {
           <Table
             caption="Pods and what they have from a signer"
             titles={['Pod', 'State', 'Names', 'Ends', 'Registration', 'Node']}
+            keys={value.rows.map(
+              ({ pod }, at, rows) => `${pod} ${at - rows.findIndex((row) => row.pod === pod)}`,
+            )}
             rows={value.rows.map((row) => [
               <a key="pod" href={`/pods/${row.pod}`}>
                 {row.pod}
