@@ -19,6 +19,7 @@ interface About {
 /** The examples that the help of a command shows. */
 export const examplesOf = new WeakMap<Command, string>();
 
+/** @returns the command, so that options of its own and what it does can be added. */
 export function addCommand(parent: Command, name: string, about: About): Command {
   const command = parent.command(name).description(about.description);
   if (about.examples !== undefined) examplesOf.set(command, about.examples);
