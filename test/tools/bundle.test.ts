@@ -147,6 +147,14 @@ describe('`kubespiffe bundle verify`', () => {
     assert.match(stderr, /line 1: it looks like the boundary of a PEM block and is not one/);
   });
 
+  for (const command of [['bundle', 'verify'], ['inspect']]) {
+    it(`refuses a trust domain that cannot be one: ${command.join(' ')}`, async () => {
+      const { code, stderr } = await run([...command, files.pem, '--trust-domain', 'A B']);
+      assert.equal(code, 2);
+      assert.match(stderr, /^error: --trust-domain A B: /m);
+    });
+  }
+
   for (const format of ['spiffe', 'pem'] as const) {
     it(`ends with 1 for roots of another trust domain than the one given, as ${format}`, async () => {
       const { code, stdout } = await run(['bundle', 'verify', files[format], '--trust-domain', 'foo.org']);

@@ -1,11 +1,12 @@
 import type { Dev, DevOptions } from '../../dev/start.ts';
-import { devTrustDomain, isDevTrustDomain, parseTrustDomain } from '../../spiffe/trust-domain.ts';
+import { devTrustDomain, isDevTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { folderOf, ownUid, withFolder, workloadOf } from '../dev-options.ts';
 import { parseSeconds } from '../duration.ts';
 import { usageError } from '../errors.ts';
 import { parsePort } from '../port.ts';
 import { abortAtSignal, type Terminal } from '../terminal.ts';
+import { trustDomainFlag } from '../trust-domain.ts';
 import { devControl } from './dev-control.ts';
 import { devRun } from './dev-run.ts';
 
@@ -94,9 +95,7 @@ function describe({ workloads, tokenEndpoint }: Dev, { trustDomain, lifetime }: 
 }
 
 function trustDomainOf({ trustDomain }: Options): string {
-  const read = parseTrustDomain(trustDomain);
-  if (!read.ok) throw usageError(`--trust-domain ${trustDomain}: ${read.reason}`);
-  if (isDevTrustDomain(trustDomain)) return trustDomain;
+  if (isDevTrustDomain(trustDomainFlag(trustDomain))) return trustDomain;
   const what = `--trust-domain ${trustDomain} could be that of a cluster`;
   throw usageError(what, `choose ${devTrustDomain}, or a name below it such as team.${devTrustDomain}`);
 }

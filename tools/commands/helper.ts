@@ -1,11 +1,11 @@
 import { type KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
-import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import type { SourceConfig } from '../../workload/helper/config.ts';
 import { type AddCommand, addCommand, required } from '../command.ts';
 import { usageError } from '../errors.ts';
 import { readInput } from '../read-input.ts';
 import { abortAtSignal } from '../terminal.ts';
+import { trustDomainFlag } from '../trust-domain.ts';
 
 interface Options {
   config: string;
@@ -76,8 +76,7 @@ async function sourceOf(options: Options): Promise<SourceConfig | undefined> {
     }
     return undefined;
   }
-  const named = trustDomain === undefined ? undefined : parseTrustDomain(trustDomain);
-  if (named && !named.ok) throw usageError(`--trust-domain ${trustDomain}: ${named.reason}`);
+  trustDomainFlag(trustDomain);
   const { endpointUrl } = await import('../endpoint-url.ts');
   const example = 'https://kubespiffe-tokens.kubespiffe.svc';
   const endpoint = tokenEndpoint === undefined ? undefined : endpointUrl(tokenEndpoint, example);

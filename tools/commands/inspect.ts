@@ -10,6 +10,7 @@ import { conforms, printInspection } from '../inspect/report.ts';
 import { type OutputOptions, outputOption } from '../output.ts';
 import { lookInto, nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
+import { trustDomainFlag } from '../trust-domain.ts';
 
 export interface InspectOptions extends OutputOptions {
   trustDomain?: string;
@@ -64,7 +65,7 @@ export async function contextOf(terminal: Terminal, options: InspectOptions): Pr
   const { createContents } = await import('../inspect/contents.ts');
   return {
     now: Math.floor(terminal.now() / 1000),
-    trustDomain,
+    trustDomain: trustDomainFlag(trustDomain),
     contents: createContents(),
     roots: roots === undefined ? undefined : await certificatesIn(terminal, roots),
   };

@@ -10,6 +10,7 @@ import { openX509Source, type X509Source, type X509SourceOptions } from '../../w
 import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, usageError } from '../errors.ts';
 import { abortAtSignal, type Terminal } from '../terminal.ts';
+import { trustDomainFlag } from '../trust-domain.ts';
 
 interface Options {
   credentials: readonly string[];
@@ -175,10 +176,7 @@ function addressOf(terminal: Terminal, { socket }: Options): EndpointAddress {
 
 /** @throws CliError USAGE */
 function rootsOptions({ trustDomain }: Options): X509SourceOptions {
-  if (trustDomain === undefined) return {};
-  const read = parseTrustDomain(trustDomain);
-  if (read.ok) return { trustDomain };
-  throw usageError(`--trust-domain ${trustDomain}: ${read.reason}`);
+  return trustDomain === undefined ? {} : { trustDomain: trustDomainFlag(trustDomain) };
 }
 
 /** @throws CliError USAGE: two SVIDs of a workload never have the same hint (Workload API 5.2.1). */
