@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import { isJsonObject } from '../../spiffe/json.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 
@@ -87,7 +86,9 @@ export async function readKubeconfig(
 }
 
 async function addFile(merged: Merged, file: string): Promise<void> {
-  const content: unknown = parseYaml(textOf(await readFile(file)));
+  // A signer in a pod has no kubeconfig, and starts without this.
+  const { parse } = await import('yaml');
+  const content: unknown = parse(textOf(await readFile(file)));
   if (content === null || content === undefined) return;
   if (!isJsonObject(content)) throw new Error(`${file} holds no kubeconfig`);
   const kind = textIn(content, 'kind', file);

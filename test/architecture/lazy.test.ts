@@ -25,14 +25,14 @@ function loadedBy(entry: string): Set<string> {
   return loaded;
 }
 
-test('a signer that listens to nobody and sends no traces loads nothing of its endpoints and of OpenTelemetry', () => {
+test('a signer in a pod that listens to nobody and sends no traces loads no YAML, and nothing of its endpoints and of OpenTelemetry', () => {
   const loaded = loadedBy('signer/process.ts');
   assert.ok(loaded.has('signer/issuance/controller.ts') && loaded.has('pino'));
   const unwanted = [...loaded].filter(
     (one) =>
       one.startsWith('signer/token/') ||
       one.startsWith('@opentelemetry/') ||
-      ['fastify', '@fastify/swagger', 'jose', 'undici', 'zod', '@peculiar/x509'].includes(one),
+      ['fastify', '@fastify/swagger', 'jose', 'undici', 'yaml', 'zod', '@peculiar/x509'].includes(one),
   );
   assert.deepEqual(unwanted, []);
   assert.ok(loadedBy('signer/token/endpoints.ts').has('fastify'));
