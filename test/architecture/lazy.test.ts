@@ -64,15 +64,16 @@ test('the sidecar loads no YAML and no gRPC clients, and HTTPS only with a token
   assert.ok(loadedBy('workload/api/token-endpoint.ts').has('node:https'));
 });
 
-test('the helper loads YAML, HTTP and HTTPS only where its configuration needs them', () => {
+test('the helper loads YAML, HTTP, HTTPS and pkijs only where its configuration needs them', () => {
   const loaded = new Set(
     ['parse-config', 'run'].flatMap((part) => [...loadedBy(`workload/helper/${part}.ts`)]),
   );
   assert.ok(loaded.has('workload/x509-source.ts') && loaded.has('workload/write-files.ts'));
-  const unwanted = ['yaml', 'node:http', 'node:https', 'node:http2', '@grpc/grpc-js'].filter((one) =>
+  const unwanted = ['yaml', 'node:http', 'node:https', 'node:http2', '@grpc/grpc-js', 'pkijs'].filter((one) =>
     loaded.has(one),
   );
   assert.deepEqual(unwanted, []);
+  assert.ok(loadedBy('workload/helper/pkcs12.ts').has('pkijs'));
   assert.ok(loadedBy('workload/helper/health.ts').has('node:http'));
 });
 

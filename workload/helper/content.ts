@@ -1,11 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { publicJwkOf } from '../../spiffe/jwk.ts';
-import { encodePkcs12, type Pkcs12Content } from '../../spiffe/pki/pkcs12.ts';
 import type { TrustBundle } from '../trust-bundle.ts';
 import type { Content, Password } from './config.ts';
 import { keystoreOf, type Material, pemOf, truststoreOf } from './material.ts';
+import type { Pkcs12Content } from './pkcs12.ts';
 import type { HelperSource } from './source.ts';
 
 /** What a file holds now. */
@@ -51,13 +50,17 @@ function pkcs12Renderer(password: Password, contentOf: (material: Material) => P
     const secret = await readPassword(password);
     const wanted = contentOf(source.material());
     const content = JSON.stringify([secret, wanted.key?.chain, wanted.trusted]);
-    if (content !== last?.content) last = { content, bytes: encodePkcs12(wanted, secret, randomBytes) };
+    if (content !== last?.content) {
+      // Loads pkijs in 0.1 s of CPU.
+      const { encodePkcs12 } = await import('./pkcs12.ts');
+      last = { content, bytes: await encodePkcs12(wanted, secret) };
+    }
     return { bytes: last.bytes };
   };
 }
 
 async function readPassword(password: Password): Promise<string> {
-  if ('text' in password) return password.text;
+  if ('text' in password) return withoutMark(password.text);
   const { file } = password;
   let text: string;
   try {
@@ -66,13 +69,16 @@ async function readPassword(password: Password): Promise<string> {
     const reason = (error as NodeJS.ErrnoException).code ?? messageOf(error);
     throw new KubespiffeError('CONFIG_INVALID', `the password file ${file} cannot be read (${reason})`);
   }
-  const [line = ''] = text.split(/\r?\n/, 1);
+  const [line = ''] = withoutMark(text).split(/\r?\n/, 1);
   if (line !== '' && line.length <= 1_024 && !/[\0\uFFFD]/.test(line)) return line;
   const hint = 'write a password in UTF-8, of at most 1024 characters, in its first line';
   throw new KubespiffeError('CONFIG_INVALID', `the password file ${file} has no password that can be used`, {
     hint,
   });
 }
+
+/** A byte order mark is no part of a text. */
+const withoutMark = (text: string): string => text.replace(/^\uFEFF+/, '');
 
 async function tokenOf({ tokens }: HelperSource, audience: readonly string[]): Promise<Rendered> {
   if (!tokens) throw new TypeError('a source without tokens');

@@ -1,8 +1,8 @@
 import { blocksIn, certificatesPem } from '../../spiffe/pki/pem.ts';
-import type { Pkcs12Content } from '../../spiffe/pki/pkcs12.ts';
 import type { TrustBundles } from '../trust-bundle.ts';
 import type { X509Svid } from '../x509-svid.ts';
 import type { PemPart } from './config.ts';
+import type { Pkcs12Content } from './pkcs12.ts';
 
 /** What the workload has at a moment. */
 export interface Material {

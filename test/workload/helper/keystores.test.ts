@@ -28,7 +28,7 @@ before(async () => {
     'roots.pem': root.pem,
     'p.pem': partner.pem,
   });
-  writeFileSync(join(shop.folder, 'password'), 'from-a-file\r\nsecond line\n');
+  writeFileSync(join(shop.folder, 'password'), '\ufefffrom-a-file\r\nsecond line\n');
 });
 after(() => shop[Symbol.dispose]());
 
@@ -85,7 +85,7 @@ describe('keystores of kubespiffe helper', () => {
     assert.equal(statSync(join(out, 'truststore.jks')).mode & 0o777, 0o644);
   });
 
-  it('have the password of the first line of a file', async () => {
+  it('have the password of the first line of a file, without a byte order mark', async () => {
     const out = await write(`passwordFile: ${join(shop.folder, 'password')}`);
     const keystore = join(out, 'keystore.jks');
     assert.equal((await openssl(keystore, 'from-a-file')).code, 0);

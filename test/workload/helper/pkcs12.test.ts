@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { encodePkcs12, type Pkcs12Content } from '../../../spiffe/pki/pkcs12.ts';
-import { makeCa } from './authorities.ts';
-import { subjectKeyNames } from './keys.ts';
+import { encodePkcs12, type Pkcs12Content } from '../../../workload/helper/pkcs12.ts';
+import { makeCa } from '../../spiffe/pki/authorities.ts';
+import { subjectKeyNames } from '../../spiffe/pki/keys.ts';
 
 /** What OpenSSL says of a PKCS#12 file. */
-function read(content: Pkcs12Content, password: string, asked = password) {
-  const input = encodePkcs12(content, password, randomBytes);
+async function read(content: Pkcs12Content, password: string, asked = password) {
+  const input = await encodePkcs12(content, password);
   const args = ['pkcs12', '-info', '-nodes', '-passin', 'env:STOREPASS'];
   const env = { PATH: process.env.PATH, STOREPASS: asked };
   return spawnSync('openssl', args, { input, env, encoding: 'utf8' });
@@ -21,7 +20,10 @@ describe('a PKCS#12 file', () => {
     it(`gives OpenSSL the key of type ${keyName}, encrypted by AES-256, and its certificate`, async () => {
       const ca = await makeCa({ keyName });
       const { privateKey } = ca.key;
-      const { stdout, stderr } = read({ key: { alias: 'a', privateKey, chain: [ca.facts.der] } }, 'changeit');
+      const { stdout, stderr } = await read(
+        { key: { alias: 'a', privateKey, chain: [ca.facts.der] } },
+        'changeit',
+      );
       assert.match(stderr, /MAC: sha256, Iteration 10000/);
       assert.match(stderr, /PBES2, PBKDF2, AES-256-CBC, .*hmacWithSHA256/);
       assert.ok(stdout.includes(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string), stdout);
@@ -38,10 +40,10 @@ describe('a PKCS#12 file', () => {
     const passwords = fc
       .string({ unit: 'grapheme', minLength: 1, maxLength: 100 })
       .filter((text) => !text.includes('\0'));
-    fc.assert(
-      fc.property(passwords, (password) => {
-        assert.equal(read(content, password).status, 0, JSON.stringify(password));
-        assert.match(read(content, password, `${password}x`).stderr, /invalid password/);
+    await fc.assert(
+      fc.asyncProperty(passwords, async (password) => {
+        assert.equal((await read(content, password)).status, 0, JSON.stringify(password));
+        assert.match((await read(content, password, `${password}x`)).stderr, /invalid password/);
       }),
       { numRuns: 20 },
     );
