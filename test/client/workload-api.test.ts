@@ -17,8 +17,9 @@ let response: Buffer;
 let chain: Uint8Array;
 before(async () => {
   const domain = await makeTrustDomain('example.org');
-  const { spiffeId, key, bundle, ...svid } = await issueSvid(domain, '/ns/shop/sa/web');
-  chain = svid.chain;
+  const { spiffeId, key, ...svid } = await issueSvid(domain, '/ns/shop/sa/web');
+  chain = Buffer.concat(svid.chain);
+  const bundle = Buffer.concat(svid.bundle);
   response = Buffer.from(
     responseType.serialize({
       svids: [{ spiffe_id: spiffeId, x509_svid: chain, x509_svid_key: key, bundle, hint: 'internal' }],

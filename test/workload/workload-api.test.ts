@@ -79,7 +79,7 @@ describe('an X509Source from a Workload API', () => {
     const { socket } = await serve(t, createWorkload(home, withRoots()));
     await using source = await connectX509Source(socket);
     assert.equal(source.svid.id.uri, webId);
-    assert.deepEqual(derOf(source), first.chain);
+    assert.deepEqual(derOf(source), Buffer.concat(first.chain));
     assert.deepEqual(source.svid.privateKey.export({ type: 'pkcs8', format: 'der' }), first.key);
     assert.deepEqual([...source.bundles.keys()].toSorted(), ['example.com', 'example.org']);
     assert.deepEqual(source.bundles.get('example.com')?.roots[0]?.der, Buffer.from(partner.ca.facts.der));
@@ -93,7 +93,7 @@ describe('an X509Source from a Workload API', () => {
     const updated = once(source.events, 'update', { signal: AbortSignal.timeout(1_000) });
     workload.become(stateOf([second], [home, partner]));
     await updated;
-    assert.deepEqual(derOf(source), second.chain);
+    assert.deepEqual(derOf(source), Buffer.concat(second.chain));
     assert.equal(source.bundles, bundles);
   });
 
@@ -127,7 +127,7 @@ describe('an X509Source from a Workload API', () => {
     const updated = once(source.events, 'update', soon());
     await serve(t, createWorkload(home, stateOf([second], [home])), socket);
     await updated;
-    assert.deepEqual(derOf(source), second.chain);
+    assert.deepEqual(derOf(source), Buffer.concat(second.chain));
     assert.deepEqual(problems, []);
   });
 
@@ -142,7 +142,7 @@ describe('an X509Source from a Workload API', () => {
       (problem as KubespiffeError).message,
       /FetchX509SVID at unix:\S+: connect ENOENT .*unavailable/,
     );
-    assert.deepEqual(derOf(source), first.chain);
+    assert.deepEqual(derOf(source), Buffer.concat(first.chain));
   });
 
   it('keeps the last good certificate when the workload loses its identity, and says so', async (t) => {
@@ -156,7 +156,7 @@ describe('an X509Source from a Workload API', () => {
     const updated = once(source.events, 'update', soon());
     workload.become(stateOf([second], [home]));
     await updated;
-    assert.deepEqual(derOf(source), second.chain);
+    assert.deepEqual(derOf(source), Buffer.concat(second.chain));
   });
 
   it('waits for a server that starts later, and for an identity', async (t) => {
@@ -183,7 +183,7 @@ describe('an X509Source from a Workload API', () => {
     stopping.abort();
     workload.become(stateOf([second], [home]));
     await source[Symbol.asyncDispose]();
-    assert.deepEqual(derOf(source), first.chain);
+    assert.deepEqual(derOf(source), Buffer.concat(first.chain));
   });
 
   it('reports a certificate that is not renewed in time, although no response comes', async (t) => {
@@ -543,7 +543,7 @@ describe('a response that cannot be used', () => {
     await using source = await connectX509Source(socket);
     for (const [bad, says] of [
       [{ ...second, key: first.key }, /not that of its certificate/],
-      [{ ...second, chain: Buffer.from('garbage') }, /its chain cannot be read/],
+      [{ ...second, chain: [Buffer.from('garbage')] }, /its chain cannot be read/],
       [
         await issueSvid(await makeTrustDomain('example.org'), '/ns/shop/sa/web'),
         /none of the roots of example\.org/,
@@ -552,12 +552,12 @@ describe('a response that cannot be used', () => {
       const reported = once(source.events, 'problem', soon());
       workload.become(stateOf([{ ...bad, bundle: first.bundle }], [home, partner]));
       assert.match(((await reported)[0] as KubespiffeError).message, says);
-      assert.deepEqual(derOf(source), first.chain);
+      assert.deepEqual(derOf(source), Buffer.concat(first.chain));
     }
     const updated = once(source.events, 'update', soon());
     workload.become(stateOf([second], [home, partner]));
     await updated;
-    assert.deepEqual(derOf(source), second.chain);
+    assert.deepEqual(derOf(source), Buffer.concat(second.chain));
   });
 
   it('in one federated bundle does not hold up a new certificate', async (t) => {
@@ -567,24 +567,24 @@ describe('a response that cannot be used', () => {
     const updated = once(source.events, 'update', soon());
     const reported = once(source.events, 'problem', soon());
     const state = stateOf([second], [home]);
-    workload.become({ ...state, x509Bundles: new Map([['example.com', Buffer.from('garbage')]]) });
+    workload.become({ ...state, x509Bundles: new Map([['example.com', [Buffer.from('garbage')]]]) });
     await updated;
     const [problem] = await reported;
     assert.match((problem as KubespiffeError).message, /the trust bundle of example\.com at unix:/);
-    assert.deepEqual(derOf(source), second.chain);
+    assert.deepEqual(derOf(source), Buffer.concat(second.chain));
     assert.deepEqual(source.bundles.get('example.com')?.roots[0]?.der, Buffer.from(partner.ca.facts.der));
   });
 
   it('cannot give the roots of a federated trust domain to ours, nor ours to another', async (t) => {
     const state = stateOf([first], [home]);
-    const x509Bundles = new Map([['example.com', Buffer.from(home.ca.facts.der)]]);
+    const x509Bundles = new Map([['example.com', [home.ca.facts.der]]]);
     const { socket } = await serve(t, createWorkload(home, { ...state, x509Bundles }));
     await using source = await connectX509Source(socket);
     assert.deepEqual([...source.bundles.keys()], ['example.org']);
 
     const { chain, key, bundle } = first;
     const message = responseType.serialize({
-      svids: [{ spiffe_id: webId, x509_svid: chain, x509_svid_key: key, bundle }],
+      svids: [{ spiffe_id: webId, x509_svid: chain[0], x509_svid_key: key, bundle: bundle[0] }],
       federated_bundles: { 'spiffe://example.org': partner.ca.facts.der },
     });
     await using other = await connectX509Source(await sending(t, framed(Buffer.from(message))));

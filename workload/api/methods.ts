@@ -18,9 +18,9 @@ const refuse = (refusal: Refusal): Answer<never> => ({ ok: false, refusal });
 const maxTokenLength = 16 * 1024;
 const maxAudiences = 32;
 
-/** Bundles are keyed by the SPIFFE ID of their trust domain. */
-const byTrustDomainId = (bundles: Iterable<readonly [name: string, bundle: Uint8Array]>) =>
-  Object.fromEntries(Array.from(bundles, ([name, bundle]) => [`spiffe://${name}`, bundle]));
+/** Bundles are keyed by the SPIFFE ID of their trust domain. Their certificates stand one after another. */
+const byTrustDomainId = (bundles: Iterable<readonly [name: string, bundle: readonly Uint8Array[]]>) =>
+  Object.fromEntries(Array.from(bundles, ([name, bundle]) => [`spiffe://${name}`, Buffer.concat(bundle)]));
 
 /** FetchX509SVID (Workload API 5.2.1). The bundle of its own trust domain is in each SVID. Pure. */
 export function x509SvidResponse({ svids, x509Bundles }: WorkloadState): Answer<object> {
@@ -30,9 +30,9 @@ export function x509SvidResponse({ svids, x509Bundles }: WorkloadState): Answer<
   return answer({
     svids: svids.map(({ spiffeId, chain, key, bundle, hint }) => ({
       spiffe_id: spiffeId,
-      x509_svid: chain,
+      x509_svid: Buffer.concat(chain),
       x509_svid_key: key,
-      bundle,
+      bundle: Buffer.concat(bundle),
       hint,
     })),
     federated_bundles: byTrustDomainId(federated),
@@ -48,7 +48,7 @@ export function x509BundlesResponse({ x509Bundles }: WorkloadState): Answer<obje
 /** FetchJWTBundles (Workload API 6.2.2): JWK sets with JWT keys only. Pure. */
 export function jwtBundlesResponse({ jwtBundles }: WorkloadState): Answer<object> {
   if (jwtBundles.size === 0) return refuse(refusals.noJwtKeys);
-  const documents = [...jwtBundles].map(([name, { jwks }]) => [name, Buffer.from(jwks)] as const);
+  const documents = [...jwtBundles].map(([name, { jwks }]) => [name, [Buffer.from(jwks)]] as const);
   return answer({ bundles: byTrustDomainId(documents) });
 }
 

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { splitDer } from '../../spiffe/pki/der.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import type { ApiX509Svid, WorkloadState } from './state.ts';
 
@@ -43,10 +42,13 @@ function tlsCertificate(name: string, { chain, key }: ApiX509Svid): Secret {
       private_key: { inline_string: encodePem('PRIVATE KEY', key) },
     },
   };
-  return { name, version: versionOf([chain]), resource: { type_url: secretType, value } };
+  return { name, version: versionOf(chain), resource: { type_url: secretType, value } };
 }
 
-function validationContext(name: string, bundles: readonly (readonly [string, Uint8Array])[]): Secret {
+function validationContext(
+  name: string,
+  bundles: readonly (readonly [string, readonly Uint8Array[]])[],
+): Secret {
   const trustDomains = bundles.map(([trustDomain, roots]) => ({
     name: trustDomain,
     trust_bundle: { inline_string: pemOf(roots) },
@@ -63,14 +65,12 @@ function validationContext(name: string, bundles: readonly (readonly [string, Ui
       },
     },
   };
-  const version = versionOf(bundles.flatMap(([trustDomain, roots]) => [Buffer.from(trustDomain), roots]));
+  const version = versionOf(bundles.flatMap(([trustDomain, roots]) => [Buffer.from(trustDomain), ...roots]));
   return { name, version, resource: { type_url: secretType, value } };
 }
 
-const pemOf = (certificates: Uint8Array): string =>
-  splitDer(certificates)
-    .map((der) => encodePem('CERTIFICATE', der))
-    .join('');
+const pemOf = (certificates: readonly Uint8Array[]): string =>
+  certificates.map((der) => encodePem('CERTIFICATE', der)).join('');
 
 function versionOf(contents: readonly Uint8Array[]): string {
   const hash = createHash('sha256');

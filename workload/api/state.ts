@@ -4,12 +4,12 @@ import type { KeyObject } from 'node:crypto';
 export interface ApiX509Svid {
   readonly spiffeId: string;
   readonly trustDomain: string;
-  /** The leaf, then the intermediates, one after another. */
-  readonly chain: Uint8Array;
+  /** The leaf, then the intermediates. */
+  readonly chain: readonly Uint8Array[];
   /** PKCS#8, not encrypted. */
   readonly key: Uint8Array;
-  /** The roots of its trust domain, one after another. */
-  readonly bundle: Uint8Array;
+  /** The roots of its trust domain. */
+  readonly bundle: readonly Uint8Array[];
   /** Unique among the SVIDs of a workload; empty where there is none. */
   readonly hint: string;
 }
@@ -32,8 +32,8 @@ export interface ApiJwtBundle {
 export interface WorkloadState {
   /** The first one is the default. Empty where the workload has no identity. */
   readonly svids: readonly ApiX509Svid[];
-  /** Its own trust domain and the federated ones, by name such as `example.org`: DER roots one after another. */
-  readonly x509Bundles: ReadonlyMap<string, Uint8Array>;
+  /** Its own trust domain and the federated ones, by name such as `example.org`: DER roots. */
+  readonly x509Bundles: ReadonlyMap<string, readonly Uint8Array[]>;
   readonly jwtBundles: ReadonlyMap<string, ApiJwtBundle>;
 }
 

@@ -79,14 +79,14 @@ function apiSvidOf({ svid }: X509Source, hint: string, bundles: TrustBundles): A
   return {
     spiffeId: id.uri,
     trustDomain: id.trustDomain,
-    chain: Buffer.concat(blocksIn(chainPem)),
+    chain: blocksIn(chainPem),
     key: privateKey.export({ type: 'pkcs8', format: 'der' }),
-    bundle: bundle ? rootsOf(bundle) : Buffer.alloc(0),
+    bundle: bundle ? rootsOf(bundle) : [],
     hint,
   };
 }
 
-const rootsOf = ({ roots }: TrustBundle): Uint8Array => Buffer.concat(roots.map(({ der }) => der));
+const rootsOf = ({ roots }: TrustBundle): Uint8Array[] => roots.map(({ der }) => der);
 
 /** A JWK set without `use`, which older clients refuse in a JWT bundle. */
 function apiBundleOf({ jwtKeys }: TrustBundle): ApiJwtBundle {

@@ -202,7 +202,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       const next = await issueSvid(home, '/ns/shop/sa/web');
       become(stateOf([next], [home]));
       const [renewed] = secretsIn(await certificate.received(2));
-      assert.equal(renewed && certificateIn(renewed).raw.equals(next.chain), true);
+      assert.equal(renewed && certificateIn(renewed).raw.equals(Buffer.concat(next.chain)), true);
       certificate.answer(['default']);
       become(stateOf([next], [await makeTrustDomain('example.org')]));
       await roots.received(2);
@@ -294,11 +294,9 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       stream.call.pause();
       stream.ask(['default']);
       await waitFor('the stream', () => listening() === 1);
-      const big = Buffer.concat(Array.from({ length: 100 }, () => svid.chain));
+      const big = Array.from({ length: 100 }, () => svid.chain).flat();
       for (let each = 0; each < 300; each += 1) {
-        become(
-          stateOf([{ ...svid, chain: big.subarray(0, big.length - svid.chain.length * (each % 2)) }], [home]),
-        );
+        become(stateOf([{ ...svid, chain: big.slice(each % 2) }], [home]));
         await new Promise(setImmediate);
       }
       const last = await issueSvid(home, '/ns/shop/sa/web');
@@ -306,7 +304,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       stream.call.resume();
       await waitFor('the newest', () => {
         const [secret] = secretsIn(stream.responses.at(-1) ?? ({ resources: [] } as never));
-        return secret && certificateIn(secret).raw.equals(last.chain);
+        return secret && certificateIn(secret).raw.equals(Buffer.concat(last.chain));
       });
       assert.ok(stream.responses.length < 150, `${stream.responses.length}`);
     });

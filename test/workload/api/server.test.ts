@@ -257,7 +257,7 @@ describe('the Workload API', () => {
       call.on('error', () => undefined).pause();
       await waitFor('the stream', async () => workload.listening() === 1);
       const before = process.memoryUsage().arrayBuffers;
-      const big = { ...svid, chain: Buffer.concat(Array.from({ length: 100 }, () => svid.chain)) };
+      const big = { ...svid, chain: Array.from({ length: 100 }, () => svid.chain).flat() };
       let last = svid.spiffeId;
       for (let each = 0; each < 2_000; each += 1) {
         last = `spiffe://example.org/${each}`;

@@ -31,9 +31,9 @@ export async function issueSvid(domain: TestTrustDomain, path: string, hint = ''
   return {
     spiffeId,
     trustDomain: domain.name,
-    chain: Buffer.concat(chain),
+    chain,
     key: key ?? Buffer.alloc(0),
-    bundle: Buffer.from(domain.ca.facts.der),
+    bundle: [domain.ca.facts.der],
     hint,
   };
 }
@@ -48,7 +48,7 @@ function jwtBundleOf({ tokens }: TestTrustDomain): ApiJwtBundle {
 export function stateOf(svids: readonly ApiX509Svid[], domains: readonly TestTrustDomain[]): WorkloadState {
   return {
     svids,
-    x509Bundles: new Map(domains.map(({ name, ca }) => [name, Buffer.from(ca.facts.der)])),
+    x509Bundles: new Map(domains.map(({ name, ca }) => [name, [ca.facts.der]])),
     jwtBundles: new Map(domains.map((domain) => [domain.name, jwtBundleOf(domain)])),
   };
 }

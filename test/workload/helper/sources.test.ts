@@ -133,7 +133,7 @@ health: { port: ${port} }
       const renewed = await issueSvid(home, '/web', 'internal');
       workload.become(stateOf([renewed, ...svids.slice(1)], [home, partner]));
       await waitFor('the renewed certificate', () => read(out, 'tls.crt') !== before, { needs: [helper] });
-      assert.deepEqual(new X509Certificate(read(out, 'tls.crt')).raw, Buffer.from(renewed.chain));
+      assert.deepEqual(new X509Certificate(read(out, 'tls.crt')).raw, Buffer.concat(renewed.chain));
     } finally {
       await helper.stop();
     }
