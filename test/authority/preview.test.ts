@@ -7,7 +7,7 @@ import { markVerified, testCertificate } from '../../signer/authority/preview.ts
 import { ApiStatusError } from '../../signer/kube/api-error.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import { recordSigned } from '../../tools/signed-until.ts';
+import { recordSigned } from '../../tools/pool/signed-until.ts';
 
 const trustDomain = 'example.org';
 const now = Date.UTC(2026, 10, 29, 12) / 1000;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { evictPods } from '../../tools/evict.ts';
+import { evictPods } from '../../tools/pool/evict.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
 
 const pod = (name: string) => ({ namespace: 'shop', name, uid: `uid-${name}` });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ApiStatusError } from '../../signer/kube/api-error.ts';
 import { CliError } from '../../tools/errors.ts';
-import { insist } from '../../tools/pool-change.ts';
+import { insist } from '../../tools/pool/pool-change.ts';
 import { waiterFor } from '../../tools/wait.ts';
 
 const answered = (status: number) => {

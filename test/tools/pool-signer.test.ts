@@ -7,7 +7,7 @@ import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { onlyVerified, poolSignerIn } from '../../tools/cluster/pool-signer.ts';
 import { mismatchIn } from '../../tools/cluster/pool-trust-domain.ts';
 import { refuseUnlessReplaced } from '../../tools/commands/ca-evict.ts';
-import { timingOf } from '../../tools/pool-change.ts';
+import { timingOf } from '../../tools/pool/pool-change.ts';
 import { aWorld } from './world.ts';
 
 const pool = { namespace: 'kubespiffe', name: 'kubespiffe-pool' };

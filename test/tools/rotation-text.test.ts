@@ -4,7 +4,7 @@ import { createAuthority } from '../../signer/authority/create.ts';
 import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import { type AuthorityRecord, newPool } from '../../signer/authority/document.ts';
 import type { RotationConfig } from '../../signer/config/rotation.ts';
-import { describeNext } from '../../tools/rotation-text.ts';
+import { describeNext } from '../../tools/pool/rotation-text.ts';
 
 const now = Date.UTC(2026, 10, 30) / 1000;
 const day = 86_400;

@@ -8,7 +8,7 @@ import { type BundleFormat, bundleFormats } from '../bundle/formats.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, poolError } from '../errors.ts';
-import { documentIn, type PoolOptions, requireSecret, withSecretName } from '../pool-secret.ts';
+import { documentIn, type PoolOptions, requireSecret, withSecretName } from '../pool/pool-secret.ts';
 
 interface Options extends PoolOptions {
   format: BundleFormat;

@@ -10,8 +10,8 @@ import {
   requireSecret,
   withAllowUnusable,
   withSecretName,
-} from '../pool-secret.ts';
-import { beginRecord } from '../signed-until.ts';
+} from '../pool/pool-secret.ts';
+import { beginRecord } from '../pool/signed-until.ts';
 
 interface Options extends PoolOptions {
   type: NewJwtKey;

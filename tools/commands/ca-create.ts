@@ -7,9 +7,9 @@ import { withCluster } from '../api.ts';
 import { type AddCommand, addCommand, choice, required } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { usageError } from '../errors.ts';
-import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
-import { type KeyRefOptions, withKeyRef, withNewKey } from '../key-ref.ts';
-import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
+import { defaultJwtKeys, parseJwtKeys } from '../pool/jwt-keys.ts';
+import { type KeyRefOptions, withKeyRef, withNewKey } from '../pool/key-ref.ts';
+import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool/pool-secret.ts';
 
 interface Options extends NewSecretOptions, KeyRefOptions {
   caId: string;

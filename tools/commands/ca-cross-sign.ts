@@ -1,5 +1,5 @@
 import { type AddCommand, addCommand } from '../command.ts';
-import { type ChangeOptions, changePool, printChange, withChange } from '../pool-change.ts';
+import { type ChangeOptions, changePool, printChange, withChange } from '../pool/pool-change.ts';
 
 interface Options extends ChangeOptions {
   by: string;

@@ -1,12 +1,12 @@
 import { Option } from 'commander';
 import { authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
-import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { usageError } from '../errors.ts';
-import { withKeyRef } from '../key-ref.ts';
-import { type NewAuthorityOptions, prepareInPool, requestIn } from '../new-authority.ts';
 import { writeNewFile } from '../new-file.ts';
-import { readPool, withChange } from '../pool-change.ts';
+import { type CaContentOptions, caContentOf, withCaContent } from '../pool/ca-content-options.ts';
+import { withKeyRef } from '../pool/key-ref.ts';
+import { type NewAuthorityOptions, prepareInPool, requestIn } from '../pool/new-authority.ts';
+import { readPool, withChange } from '../pool/pool-change.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends NewAuthorityOptions, CaContentOptions {

@@ -4,11 +4,11 @@ import { writablePool } from '../../signer/authority/transitions.ts';
 import { parseJsonObject } from '../../spiffe/json.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { savePool, serverClock, withApi, withCluster } from '../api.ts';
-import { readClusterRoots, withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { exitCodes } from '../errors.ts';
 import { mark } from '../output.ts';
-import { type PoolOptions, requireSecret, withSecretName } from '../pool-secret.ts';
+import { readClusterRoots, withBundleSuffix } from '../pool/cluster-roots.ts';
+import { type PoolOptions, requireSecret, withSecretName } from '../pool/pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends PoolOptions {

@@ -5,13 +5,13 @@ import { printable } from '../../spiffe/pki/text.ts';
 import { withApi, withCluster } from '../api.ts';
 import { readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
-import { withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { poolInvalid, usageError } from '../errors.ts';
-import { type EvictedPod, evictPods } from '../evict.ts';
-import { type ChangeFacts, type ChangeOptions, delayOption, readPool } from '../pool-change.ts';
-import { withSecretName } from '../pool-secret.ts';
+import { withBundleSuffix } from '../pool/cluster-roots.ts';
+import { type EvictedPod, evictPods } from '../pool/evict.ts';
+import { type ChangeFacts, type ChangeOptions, delayOption, readPool } from '../pool/pool-change.ts';
+import { withSecretName } from '../pool/pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 import { readHolders } from '../who/read-holders.ts';
 

@@ -22,9 +22,9 @@ import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { getSecret, withApi, withCluster } from '../api.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, poolError, poolInvalid, usageError } from '../errors.ts';
-import { defaultJwtKeys, parseJwtKeys } from '../jwt-keys.ts';
-import { changePool, printChange } from '../pool-change.ts';
-import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool-secret.ts';
+import { defaultJwtKeys, parseJwtKeys } from '../pool/jwt-keys.ts';
+import { changePool, printChange } from '../pool/pool-change.ts';
+import { deliverPool, type NewSecretOptions, withNewSecret, withSecretName } from '../pool/pool-secret.ts';
 import { nameOfInput, pemText, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 

@@ -2,10 +2,16 @@ import { authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { usageError } from '../errors.ts';
-import { withKeyRef } from '../key-ref.ts';
-import { prepareInPool } from '../new-authority.ts';
-import { type AuthorityType, authorityTypes, printChange, typeOption, withChange } from '../pool-change.ts';
-import { prepareByUpstream, type UpstreamOptions, withUpstream } from '../upstream.ts';
+import { withKeyRef } from '../pool/key-ref.ts';
+import { prepareInPool } from '../pool/new-authority.ts';
+import {
+  type AuthorityType,
+  authorityTypes,
+  printChange,
+  typeOption,
+  withChange,
+} from '../pool/pool-change.ts';
+import { prepareByUpstream, type UpstreamOptions, withUpstream } from '../pool/upstream.ts';
 import { whoNotices } from './ca-verbs.ts';
 
 interface Options extends UpstreamOptions {

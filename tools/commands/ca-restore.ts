@@ -16,18 +16,23 @@ import {
 import type { Secret } from '../../signer/kube/types.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { getSecret, savePool, serverClock, withApi, withCluster } from '../api.ts';
-import { type ClusterRoots, describeRoots, readClusterRoots, withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand, required } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { poolError, poolInvalid } from '../errors.ts';
-import { serverDryRun } from '../pool-change.ts';
+import {
+  type ClusterRoots,
+  describeRoots,
+  readClusterRoots,
+  withBundleSuffix,
+} from '../pool/cluster-roots.ts';
+import { serverDryRun } from '../pool/pool-change.ts';
 import {
   checkedPool,
   notYetSigning,
   type PoolOptions,
   withAllowUnusable,
   withSecretName,
-} from '../pool-secret.ts';
+} from '../pool/pool-secret.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 
 interface Options extends PoolOptions {

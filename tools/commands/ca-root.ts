@@ -1,8 +1,8 @@
 import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
-import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
 import { type AddCommand, addCommand, choice } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { writeNewFile } from '../new-file.ts';
+import { type CaContentOptions, caContentOf, withCaContent } from '../pool/ca-content-options.ts';
 
 interface Options extends CaContentOptions {
   trustDomain: string;

@@ -16,8 +16,8 @@ import {
   readPool,
   typeOption,
   withChange,
-} from '../pool-change.ts';
-import { describeStep } from '../rotation-text.ts';
+} from '../pool/pool-change.ts';
+import { describeStep } from '../pool/rotation-text.ts';
 import type { Terminal } from '../terminal.ts';
 import { waiterFor, waitUntil } from '../wait.ts';
 import { whoNotices } from './ca-verbs.ts';

@@ -12,8 +12,8 @@ import {
   span,
   table,
 } from '../output.ts';
-import { type AuthorityReport, type PoolReport, reportOf } from '../pool-report.ts';
-import { type PoolOptions, requireSecret, withSecretName } from '../pool-secret.ts';
+import { type AuthorityReport, type PoolReport, reportOf } from '../pool/pool-report.ts';
+import { type PoolOptions, requireSecret, withSecretName } from '../pool/pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends PoolOptions, OutputOptions {

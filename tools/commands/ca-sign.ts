@@ -4,11 +4,11 @@ import { certificatesPem, decodePem } from '../../spiffe/pki/pem.ts';
 import type { SupportedKey } from '../../spiffe/pki/spki.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import { type CaContentOptions, caContentOf, withCaContent } from '../ca-content-options.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, usageError } from '../errors.ts';
 import { fromNow } from '../output.ts';
+import { type CaContentOptions, caContentOf, withCaContent } from '../pool/ca-content-options.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 

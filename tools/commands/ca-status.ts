@@ -3,12 +3,12 @@ import { authorityKinds } from '../../signer/authority/states.ts';
 import { withCluster } from '../api.ts';
 import { readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
-import { withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { fromNow, mark, type OutputOptions, outputOption, printObject, span, table } from '../output.ts';
-import { type ChangeOptions, readPool, timeText, withTiming } from '../pool-change.ts';
-import { withSecretName } from '../pool-secret.ts';
-import { describeNext } from '../rotation-text.ts';
+import { withBundleSuffix } from '../pool/cluster-roots.ts';
+import { type ChangeOptions, readPool, timeText, withTiming } from '../pool/pool-change.ts';
+import { withSecretName } from '../pool/pool-secret.ts';
+import { describeNext } from '../pool/rotation-text.ts';
 
 type Options = ChangeOptions & SettingsOptions & OutputOptions;
 

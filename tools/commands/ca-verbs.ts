@@ -5,8 +5,8 @@ import { onlyVerified, readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { poolInvalid, usageError } from '../errors.ts';
-import { auditForced, type ForcedChange, showForced } from '../forced-change.ts';
 import { span } from '../output.ts';
+import { auditForced, type ForcedChange, showForced } from '../pool/forced-change.ts';
 import {
   type ChangeOptions,
   changePool,
@@ -15,7 +15,7 @@ import {
   readPool,
   timeText,
   withChange,
-} from '../pool-change.ts';
+} from '../pool/pool-change.ts';
 import type { Terminal } from '../terminal.ts';
 import { waiterFor, waitUntil } from '../wait.ts';
 import { dependentsOf } from '../who/dependents.ts';

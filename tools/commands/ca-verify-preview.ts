@@ -12,15 +12,15 @@ import type { Transport } from '../../signer/kube/transport.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { withApi } from '../api.ts';
 import { get } from '../cluster/get.ts';
-import { readClusterRoots } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, poolInvalid, usageError } from '../errors.ts';
-import { type KeyRefOptions, withNewKey, withPkcs11 } from '../key-ref.ts';
 import { type OutputOptions, outputOption, printObject } from '../output.ts';
-import { type ChangeOptions, changePool, readPool, withChange } from '../pool-change.ts';
-import { previewJob } from '../preview-job.ts';
-import { recordSigned } from '../signed-until.ts';
+import { readClusterRoots } from '../pool/cluster-roots.ts';
+import { type KeyRefOptions, withNewKey, withPkcs11 } from '../pool/key-ref.ts';
+import { type ChangeOptions, changePool, readPool, withChange } from '../pool/pool-change.ts';
+import { previewJob } from '../pool/preview-job.ts';
+import { recordSigned } from '../pool/signed-until.ts';
 import type { Terminal } from '../terminal.ts';
 
 interface Options extends ChangeOptions, KeyRefOptions, OutputOptions {

@@ -1,11 +1,11 @@
 import { printable } from '../../spiffe/pki/text.ts';
 import { withCluster } from '../api.ts';
-import { withBundleSuffix } from '../cluster-roots.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { poolInvalid } from '../errors.ts';
 import { fromNow, type OutputOptions, outputOption, printObject, table } from '../output.ts';
-import { type ChangeOptions, readPool } from '../pool-change.ts';
-import { withSecretName } from '../pool-secret.ts';
+import { withBundleSuffix } from '../pool/cluster-roots.ts';
+import { type ChangeOptions, readPool } from '../pool/pool-change.ts';
+import { withSecretName } from '../pool/pool-secret.ts';
 import type { Terminal } from '../terminal.ts';
 import type { AuthorityHolders } from '../who/authority.ts';
 import { readHolders } from '../who/read-holders.ts';

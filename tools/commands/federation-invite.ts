@@ -9,12 +9,12 @@ import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { identityViewer } from '../cluster/world.ts';
-import { readClusterRoots } from '../cluster-roots.ts';
 import { type AddCommand, addCommand, choice, required } from '../command.ts';
 import { CliError, usageError } from '../errors.ts';
 import { type EndpointTrust, resourceFor } from '../federation/resource-for.ts';
 import { spireInvitation } from '../federation/spire.ts';
 import { type OutputOptions, outputOption, printObject } from '../output.ts';
+import { readClusterRoots } from '../pool/cluster-roots.ts';
 import { readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 

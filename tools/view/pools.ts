@@ -7,8 +7,8 @@ import type { EndpointConfig } from '../../signer/config/endpoints.ts';
 import { timingOf } from '../../signer/config/rotation.ts';
 import { shownSince } from '../../signer/trust/added-at.ts';
 import { bundleName, toObservedBundle } from '../../signer/trust/bundle.ts';
-import { type PoolReport, reportOf } from '../pool-report.ts';
-import { describeNext } from '../rotation-text.ts';
+import { type PoolReport, reportOf } from '../pool/pool-report.ts';
+import { describeNext } from '../pool/rotation-text.ts';
 import type { ClusterRead, Part, PoolRead } from './read.ts';
 
 /** A pool as people see it. No key is in it. */

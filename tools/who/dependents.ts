@@ -5,7 +5,7 @@ import { printable } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { ClusterOptions } from '../api.ts';
 import { placeOf } from '../cluster/identities.ts';
-import type { ChangeFacts } from '../pool-change.ts';
+import type { ChangeFacts } from '../pool/pool-change.ts';
 import type { Terminal } from '../terminal.ts';
 import type { AuthorityHolders } from './authority.ts';
 import { readHolders } from './read-holders.ts';

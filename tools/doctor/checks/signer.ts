@@ -6,7 +6,7 @@ import { readableCertificates } from '../../../spiffe/pki/certificate.ts';
 import { createWorld } from '../../cluster/world.ts';
 import { CliError } from '../../errors.ts';
 import { span } from '../../output.ts';
-import { reportOf } from '../../pool-report.ts';
+import { reportOf } from '../../pool/pool-report.ts';
 import { type Finding, type Findings, ok, orElse, problem, warning } from '../check.ts';
 import type { Facts } from '../facts.ts';
 

@@ -1,9 +1,9 @@
-import type { AuthorityRecord, PoolDocument } from '../signer/authority/document.ts';
-import { prepareAuthority } from '../signer/authority/prepare.ts';
-import type { AuthorityKeyType } from '../spiffe/pki/algorithms.ts';
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
+import { prepareAuthority } from '../../signer/authority/prepare.ts';
+import type { AuthorityKeyType } from '../../spiffe/pki/algorithms.ts';
+import type { Terminal } from '../terminal.ts';
 import { type KeyRefOptions, withNewKey } from './key-ref.ts';
 import { type ChangeOptions, changePool } from './pool-change.ts';
-import type { Terminal } from './terminal.ts';
 
 /** The options of the commands that make a new authority in a pool. */
 export interface NewAuthorityOptions extends ChangeOptions, KeyRefOptions {

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
-import { parseKeyRef } from '../signer/keys/key-ref.ts';
-import type { NewKey } from '../signer/keys/new-key.ts';
-import { usageError } from './errors.ts';
+import { parseKeyRef } from '../../signer/keys/key-ref.ts';
+import type { NewKey } from '../../signer/keys/new-key.ts';
+import { usageError } from '../errors.ts';
 
 export interface KeyRefOptions {
   keyRef?: string;
@@ -46,8 +46,8 @@ export async function withNewKey<T>(
 ): Promise<T> {
   if (keyRef === undefined) return use(undefined);
   const [{ openNewKey }, { createOpener }] = await Promise.all([
-    import('../signer/keys/new-key.ts'),
-    import('../signer/keys/openers.ts'),
+    import('../../signer/keys/new-key.ts'),
+    import('../../signer/keys/openers.ts'),
   ]);
   const key = await openNewKey(keyRef, ({ backend }) =>
     createOpener({ backends: [backend], pkcs11: { module, pinFile, concurrency: 1, env } }),

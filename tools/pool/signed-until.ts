@@ -1,21 +1,21 @@
-import type { AuthorityRecord } from '../signer/authority/document.ts';
-import type { PoolPlace } from '../signer/authority/pool-writer.ts';
+import type { AuthorityRecord } from '../../signer/authority/document.ts';
+import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
 import {
   type MayHaveSignedUntil,
   mayHaveSignedUntil,
   readSignedUntil,
   signedUntilName,
-} from '../signer/authority/signed-until.ts';
+} from '../../signer/authority/signed-until.ts';
 import {
   beginSignedUntil,
   raiseSignedUntil,
   readSignedUntilRecord,
-} from '../signer/authority/signed-until-record.ts';
-import { ApiStatusError } from '../signer/kube/api-error.ts';
-import type { Transport } from '../signer/kube/transport.ts';
-import { printable } from '../spiffe/pki/text.ts';
-import { CliError } from './errors.ts';
-import type { Terminal } from './terminal.ts';
+} from '../../signer/authority/signed-until-record.ts';
+import { ApiStatusError } from '../../signer/kube/api-error.ts';
+import type { Transport } from '../../signer/kube/transport.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { CliError } from '../errors.ts';
+import type { Terminal } from '../terminal.ts';
 
 /** What the record of a pool proves. Without the right to read it nothing is proved, and a warning is printed. */
 export async function readProof(

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { usageError } from './errors.ts';
+import { usageError } from '../errors.ts';
 
 /** The options that say what a CA may sign. */
 export interface CaContentOptions {

@@ -1,17 +1,21 @@
 import type { Command } from 'commander';
-import { answerRequest } from '../signer/authority/answer.ts';
-import type { PoolDocument } from '../signer/authority/document.ts';
-import { parseUpstream, type Upstream, type UpstreamPlace } from '../signer/authority/upstream/upstream.ts';
-import type { Transport } from '../signer/kube/transport.ts';
-import { textOf } from '../spiffe/pki/text.ts';
-import { withApi } from './api.ts';
-import { parseSeconds } from './duration.ts';
-import { poolInvalid, usageError } from './errors.ts';
+import { answerRequest } from '../../signer/authority/answer.ts';
+import type { PoolDocument } from '../../signer/authority/document.ts';
+import {
+  parseUpstream,
+  type Upstream,
+  type UpstreamPlace,
+} from '../../signer/authority/upstream/upstream.ts';
+import type { Transport } from '../../signer/kube/transport.ts';
+import { textOf } from '../../spiffe/pki/text.ts';
+import { withApi } from '../api.ts';
+import { parseSeconds } from '../duration.ts';
+import { poolInvalid, usageError } from '../errors.ts';
+import { readInput } from '../read-input.ts';
+import type { Terminal } from '../terminal.ts';
+import { waiterFor, waitUntil } from '../wait.ts';
 import { type NewAuthorityOptions, prepareInPool, requestIn } from './new-authority.ts';
 import { changePool, printChange, readPool } from './pool-change.ts';
-import { readInput } from './read-input.ts';
-import type { Terminal } from './terminal.ts';
-import { waiterFor, waitUntil } from './wait.ts';
 
 /** The options of a command that has another CA sign. */
 export interface UpstreamOptions extends NewAuthorityOptions {
@@ -97,12 +101,12 @@ async function connect(
   { namespace, vaultCa }: UpstreamOptions,
 ): Promise<Upstream> {
   if (place.kind === 'cert-manager') {
-    const { certManagerUpstream } = await import('../signer/authority/upstream/cert-manager.ts');
+    const { certManagerUpstream } = await import('../../signer/authority/upstream/cert-manager.ts');
     return certManagerUpstream({ transport, namespace, issuer: place.issuer });
   }
   const { VAULT_TOKEN: token, VAULT_NAMESPACE: vaultNamespace } = terminal.env;
   if (!token) throw usageError('there is no token for Vault', 'put one into VAULT_TOKEN');
-  const { vaultUpstream } = await import('../signer/authority/upstream/vault.ts');
+  const { vaultUpstream } = await import('../../signer/authority/upstream/vault.ts');
   return vaultUpstream({
     ...{ url: place.url, login: { token }, env: terminal.env },
     ...(vaultCa !== undefined && { roots: textOf(await readInput(terminal, vaultCa)) }),

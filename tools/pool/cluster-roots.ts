@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
-import { ApiStatusError, isPlain404 } from '../signer/kube/api-error.ts';
-import type { Transport } from '../signer/kube/transport.ts';
-import { type ClusterTrustBundle, certificatesVersions } from '../signer/kube/types.ts';
-import { addedAtIn, keysIn } from '../signer/trust/added-at.ts';
-import { bundleName, markIn, toObservedBundle } from '../signer/trust/bundle.ts';
-import { bundleLabels, type Canarying } from '../signer/trust/labels.ts';
-import { type CertificateFacts, readableCertificates } from '../spiffe/pki/certificate.ts';
-import { subjectText } from './output.ts';
+import { ApiStatusError, isPlain404 } from '../../signer/kube/api-error.ts';
+import type { Transport } from '../../signer/kube/transport.ts';
+import { type ClusterTrustBundle, certificatesVersions } from '../../signer/kube/types.ts';
+import { addedAtIn, keysIn } from '../../signer/trust/added-at.ts';
+import { bundleName, markIn, toObservedBundle } from '../../signer/trust/bundle.ts';
+import { bundleLabels, type Canarying } from '../../signer/trust/labels.ts';
+import { type CertificateFacts, readableCertificates } from '../../spiffe/pki/certificate.ts';
+import { subjectText } from '../output.ts';
 
 /** The roots of a trust domain, or of the signer service-dns, that verifiers in the cluster have. */
 export interface ClusterRoots {

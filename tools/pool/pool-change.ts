@@ -1,27 +1,27 @@
 import { type Command, Option } from 'commander';
-import type { Change, Refusal } from '../signer/authority/change.ts';
-import type { PoolDocument } from '../signer/authority/document.ts';
+import type { Change, Refusal } from '../../signer/authority/change.ts';
+import type { PoolDocument } from '../../signer/authority/document.ts';
 import {
   defaultJwtPropagation,
   jwtPropagationSeconds,
   usualRootPropagationSeconds,
-} from '../signer/authority/may-sign.ts';
-import { longestCertificateSeconds } from '../signer/authority/signed-until.ts';
-import type { AuthorityKind } from '../signer/authority/states.ts';
-import { writablePool } from '../signer/authority/transitions.ts';
-import type { Timing } from '../signer/authority/verbs.ts';
-import { ApiStatusError } from '../signer/kube/api-error.ts';
-import { printable } from '../spiffe/pki/text.ts';
-import { rfc3339 } from '../spiffe/pki/time.ts';
-import { savePool, serverClock, withApi, withCluster } from './api.ts';
-import type { PoolSigner } from './cluster/pool-signer.ts';
+} from '../../signer/authority/may-sign.ts';
+import { longestCertificateSeconds } from '../../signer/authority/signed-until.ts';
+import type { AuthorityKind } from '../../signer/authority/states.ts';
+import { writablePool } from '../../signer/authority/transitions.ts';
+import type { Timing } from '../../signer/authority/verbs.ts';
+import { ApiStatusError } from '../../signer/kube/api-error.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { savePool, serverClock, withApi, withCluster } from '../api.ts';
+import type { PoolSigner } from '../cluster/pool-signer.ts';
+import { choice } from '../command.ts';
+import { parseSeconds } from '../duration.ts';
+import { CliError, poolInvalid } from '../errors.ts';
+import type { Terminal } from '../terminal.ts';
 import { readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
-import { choice } from './command.ts';
-import { parseSeconds } from './duration.ts';
-import { CliError, poolInvalid } from './errors.ts';
 import { checkedPool, documentIn, type PoolOptions, requireSecret, withSecretName } from './pool-secret.ts';
 import { beginRecord, readProof } from './signed-until.ts';
-import type { Terminal } from './terminal.ts';
 
 /** The options of the commands that bring authorities from one state to the next. */
 export interface ChangeOptions extends PoolOptions {

@@ -1,4 +1,4 @@
-import { type AuthorityRecord, hasKey } from '../signer/authority/document.ts';
+import { type AuthorityRecord, hasKey } from '../../signer/authority/document.ts';
 import {
   allOf,
   defaultJwtPropagation,
@@ -7,17 +7,22 @@ import {
   signingAuthorityAt,
   signsFrom,
   usualRootPropagationSeconds,
-} from '../signer/authority/may-sign.ts';
-import { type JwtAuthority, type Pool, type PooledAuthority, parsePool } from '../signer/authority/pool.ts';
-import { poolJsonIn } from '../signer/authority/pool-secret.ts';
-import type { PoolProblem } from '../signer/authority/problem.ts';
-import { readPoolDocument } from '../signer/authority/read-document.ts';
-import { isPublished } from '../signer/authority/states.ts';
-import type { Secret } from '../signer/kube/types.ts';
-import { checkAuthority } from '../spiffe/conformance.ts';
-import type { CertificateFacts } from '../spiffe/pki/certificate.ts';
-import { rfc3339 } from '../spiffe/pki/time.ts';
-import { subjectText } from './output.ts';
+} from '../../signer/authority/may-sign.ts';
+import {
+  type JwtAuthority,
+  type Pool,
+  type PooledAuthority,
+  parsePool,
+} from '../../signer/authority/pool.ts';
+import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
+import type { PoolProblem } from '../../signer/authority/problem.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
+import { isPublished } from '../../signer/authority/states.ts';
+import type { Secret } from '../../signer/kube/types.ts';
+import { checkAuthority } from '../../spiffe/conformance.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { subjectText } from '../output.ts';
 
 const usualJwtPropagationSeconds = jwtPropagationSeconds(defaultJwtPropagation);
 

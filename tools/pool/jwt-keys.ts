@@ -1,5 +1,5 @@
-import { type NewJwtKey, newJwtKeys } from '../signer/authority/create-jwt.ts';
-import { usageError } from './errors.ts';
+import { type NewJwtKey, newJwtKeys } from '../../signer/authority/create-jwt.ts';
+import { usageError } from '../errors.ts';
 
 /**
  * A key for each algorithm. ES256 is what signs unless configured otherwise; RS256 is included from the start because

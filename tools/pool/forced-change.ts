@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import type { PoolPlace } from '../signer/authority/pool-writer.ts';
-import { cutBytes } from '../signer/kube/events.ts';
-import { microTime } from '../signer/kube/micro-time.ts';
-import { messageOf } from '../spiffe/errors.ts';
-import { printable } from '../spiffe/pki/text.ts';
-import { type ClusterOptions, withApi } from './api.ts';
-import type { Terminal } from './terminal.ts';
+import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
+import { cutBytes } from '../../signer/kube/events.ts';
+import { microTime } from '../../signer/kube/micro-time.ts';
+import { messageOf } from '../../spiffe/errors.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { type ClusterOptions, withApi } from '../api.ts';
+import type { Terminal } from '../terminal.ts';
 
 /** A change of an authority that `--force` makes although it breaks something. */
 export interface ForcedChange {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiStatusError, isNotFoundOfObject } from '../signer/kube/api-error.ts';
-import type { Transport } from '../signer/kube/transport.ts';
+import { ApiStatusError, isNotFoundOfObject } from '../../signer/kube/api-error.ts';
+import type { Transport } from '../../signer/kube/transport.ts';
 
 /** A pod that is to be evicted. The UID keeps the pod in its place from being evicted too. */
 export interface EvictedPod {

@@ -1,25 +1,25 @@
 import type { Command } from 'commander';
-import type { AuthorityRecord, PoolDocument } from '../signer/authority/document.ts';
-import { lostRoots } from '../signer/authority/lost-roots.ts';
-import { signingAuthorityAt, usualRootPropagationSeconds } from '../signer/authority/may-sign.ts';
-import type { Pool } from '../signer/authority/pool.ts';
-import { newPoolSecret, poolJsonIn, poolSecret } from '../signer/authority/pool-secret.ts';
-import type { PoolPlace } from '../signer/authority/pool-writer.ts';
-import { readPoolDocument } from '../signer/authority/read-document.ts';
-import { freshSequence } from '../signer/authority/sequence.ts';
-import { carryRoots, dateTransitions, writablePool } from '../signer/authority/transitions.ts';
-import type { Transport } from '../signer/kube/transport.ts';
-import type { Secret } from '../signer/kube/types.ts';
-import type { CertificateFacts } from '../spiffe/pki/certificate.ts';
-import { printable } from '../spiffe/pki/text.ts';
-import { rfc3339 } from '../spiffe/pki/time.ts';
-import { type ClusterOptions, getSecret, savePool, serverClock, withApi } from './api.ts';
+import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
+import { lostRoots } from '../../signer/authority/lost-roots.ts';
+import { signingAuthorityAt, usualRootPropagationSeconds } from '../../signer/authority/may-sign.ts';
+import type { Pool } from '../../signer/authority/pool.ts';
+import { newPoolSecret, poolJsonIn, poolSecret } from '../../signer/authority/pool-secret.ts';
+import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
+import { readPoolDocument } from '../../signer/authority/read-document.ts';
+import { freshSequence } from '../../signer/authority/sequence.ts';
+import { carryRoots, dateTransitions, writablePool } from '../../signer/authority/transitions.ts';
+import type { Transport } from '../../signer/kube/transport.ts';
+import type { Secret } from '../../signer/kube/types.ts';
+import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
+import { printable } from '../../spiffe/pki/text.ts';
+import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { type ClusterOptions, getSecret, savePool, serverClock, withApi } from '../api.ts';
+import { choice } from '../command.ts';
+import { CliError, poolError, poolMissing } from '../errors.ts';
+import { colons, fromNow, type OutputOptions, outputOption, printObject } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
 import { describeRoots, readClusterRoots, withBundleSuffix } from './cluster-roots.ts';
-import { choice } from './command.ts';
-import { CliError, poolError, poolMissing } from './errors.ts';
-import { colons, fromNow, type OutputOptions, outputOption, printObject } from './output.ts';
 import { beginRecord } from './signed-until.ts';
-import type { Terminal } from './terminal.ts';
 
 /** The options of the commands that look at a pool Secret. */
 export interface PoolOptions extends ClusterOptions, PoolPlace {}
@@ -81,7 +81,7 @@ export async function deliverPool(
       // First whether it may be made at all: a Secret that is there is the likelier reason to stop.
       await savePool(api, options, undefined, document, true);
       // Loaded here: it knows all signers, which takes time that a dry run needs not.
-      const { requireTrustDomainOfSigners } = await import('./cluster/pool-trust-domain.ts');
+      const { requireTrustDomainOfSigners } = await import('../cluster/pool-trust-domain.ts');
       await requireTrustDomainOfSigners(api, terminal, options, wanted.trustDomain);
       const published = await readClusterRoots(api, wanted.trustDomain, options.bundleSuffix);
       for (const warning of published.warnings) terminal.err(`warning: ${printable(warning)}\n`);
