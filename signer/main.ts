@@ -86,7 +86,7 @@ async function runReplica(
 
   const endsEarly = () => log.info({ reason: String(stopping.reason) }, 'signer ends before it has begun');
   const { kubeconfig, context } = config;
-  const sources = { kubeconfig, context, env: process.env, signal: stopping };
+  const sources = { kubeconfig, context, env: process.env, time, signal: stopping };
   const credentials = await loadCredentials(sources).catch((error) => {
     // A credential plugin is ended with the signer.
     if (!stopping.aborted) throw error;

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { PoolDocument } from '../signer/authority/document.ts';
 import { type PoolPlace, writePool } from '../signer/authority/pool-writer.ts';
 import { ApiConnectionError, ApiStatusError } from '../signer/kube/api-error.ts';
+import { realTime } from '../signer/kube/time.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import type { Secret } from '../signer/kube/types.ts';
 import { KubespiffeError } from '../spiffe/errors.ts';
@@ -35,6 +36,7 @@ export async function withApi<T>(
   const { createTransport } = await import('../signer/kube/transport.ts');
   const credentials = await loadCredentials({
     env: terminal.env,
+    time: realTime,
     ...(kubeconfig === undefined ? {} : { kubeconfig }),
     ...(context === undefined ? {} : { context }),
   }).catch((error: unknown) => {
@@ -42,7 +44,7 @@ export async function withApi<T>(
     const hint = 'give a kubeconfig that works with --kubeconfig FILE or in KUBECONFIG';
     throw new CliError(error.code, error.message, hint, { cause: error });
   });
-  const transport = createTransport({ credentials, userAgent: 'kubespiffe-cli' });
+  const transport = createTransport({ credentials, time: realTime, userAgent: 'kubespiffe-cli' });
   try {
     return await use(transport, credentials.namespace);
   } catch (error) {

@@ -8,7 +8,7 @@ import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { type ExecCredential, runExecPlugin } from './exec-plugin.ts';
 import { impersonationHeaders } from './impersonation.ts';
 import { type KubeconfigUser, type Material as PemSource, readKubeconfig } from './kubeconfig.ts';
-import { realTime, type Time } from './time.ts';
+import type { Time } from './time.ts';
 
 const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** A token or file is read again after this long. Kubelet rotates tokens long before they expire. */
@@ -49,7 +49,7 @@ export interface CredentialSources {
   env: Readonly<Record<string, string | undefined>>;
   /** The folder of a pod's token, ca.crt and namespace. */
   serviceAccountFolder?: string;
-  time?: Time;
+  time: Time;
   /** Running exec plugins are ended when it is aborted. */
   signal?: AbortSignal;
 }
@@ -60,7 +60,7 @@ export interface CredentialSources {
  * @throws KubespiffeError CONFIG_INVALID
  */
 export async function loadCredentials(sources: CredentialSources): Promise<Credentials> {
-  const { monotonic } = sources.time ?? realTime;
+  const { monotonic } = sources.time;
   let loaded = await load(sources);
   let state: Material = await loaded.read().catch((error: unknown) => {
     throw unusable(loaded.origin, error);
@@ -156,7 +156,7 @@ async function loadServiceAccount(sources: CredentialSources): Promise<Loaded> {
 
 async function loadFiles(files: readonly string[], sources: CredentialSources): Promise<Loaded> {
   const origin = `kubeconfig ${files.join(path.delimiter)}`;
-  const { env, signal, time: { now } = realTime } = sources;
+  const { env, signal, time } = sources;
   try {
     const { cluster, namespace, ...choice } = await readKubeconfig(files, sources.context);
     const server = serverUrl(cluster.server);
@@ -168,8 +168,8 @@ async function loadFiles(files: readonly string[], sources: CredentialSources): 
     async function askPlugin(ca: string | undefined): Promise<ExecCredential | undefined> {
       if (!user?.exec || user.token !== undefined || user.tokenFile !== undefined) return undefined;
       if (user.username !== '' || user.password !== '' || user.certificate) return undefined;
-      if (fromPlugin?.expiresAt === undefined ? !fromPlugin : fromPlugin.expiresAt <= now()) {
-        fromPlugin = await runExecPlugin(user.exec, { of: cluster, ca }, { env, signal });
+      if (fromPlugin?.expiresAt === undefined ? !fromPlugin : fromPlugin.expiresAt <= time.now()) {
+        fromPlugin = await runExecPlugin(user.exec, { of: cluster, ca }, { env, signal, time });
       }
       return fromPlugin;
     }

@@ -4,7 +4,7 @@ import { createNews } from '../observe/news.ts';
 import { isPlain404 } from './api-error.ts';
 import { createRecheck } from './recheck.ts';
 import { type ApiResource, groupPath } from './resources.ts';
-import { realTime, type Time } from './time.ts';
+import type { Time } from './time.ts';
 import type { Transport } from './transport.ts';
 
 /** What is known about one resource that an API server may not serve. */
@@ -23,7 +23,7 @@ export interface Availability<Version extends string = string> {
 export interface DiscoveryNeeds {
   readonly transport: Transport;
   readonly log: Log<'warn' | 'info'>;
-  readonly time?: Time;
+  readonly time: Time;
 }
 
 /** While something is missing: a feature may be switched on, a CRD installed, an API server replaced. */
@@ -37,7 +37,7 @@ const recheckMs = 300_000;
  */
 export function createDiscovery(needs: DiscoveryNeeds) {
   const { transport, log } = needs;
-  const isNews = createNews((needs.time ?? realTime).monotonic);
+  const isNews = createNews(needs.time.monotonic);
   const resources: ApiResource[] = [];
   /** By `name.group`. */
   let served: Readonly<Record<string, readonly string[]>> = {};

@@ -3,7 +3,7 @@ import { isatty } from 'node:tty';
 import { createByteBuffer } from '../../client/byte-buffer.ts';
 import { isJsonObject, parseJsonBytes } from '../../spiffe/json.ts';
 import type { ExecConfig, KubeconfigCluster } from './kubeconfig.ts';
-import { realTime, type Time } from './time.ts';
+import type { Time } from './time.ts';
 
 /** The result of a plugin: a token, a client certificate with its key (PEM), or both. */
 export interface ExecCredential {
@@ -24,7 +24,7 @@ export interface ExecSurroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Ends the plugin when it is aborted. */
   readonly signal?: AbortSignal | undefined;
-  readonly time?: Time;
+  readonly time: Time;
   readonly isTerminal?: boolean;
 }
 
@@ -70,7 +70,7 @@ function outputOf(
   {
     env,
     signal,
-    time: { timer } = realTime,
+    time: { timer },
     isTerminal,
     isInteractive,
   }: ExecSurroundings & { isTerminal: boolean; isInteractive: boolean },

@@ -22,7 +22,7 @@ export interface PermissionsNeeds {
   /** Called before each check: the needed rights depend on what the API server serves. */
   readonly needed: () => readonly Permission[];
   readonly log: Log<'error' | 'warn' | 'info'>;
-  readonly time?: Time;
+  readonly time: Time;
 }
 
 /** Metric label of the reviews. */

@@ -1,5 +1,5 @@
 import { type BackoffPolicy, createBackoff } from './backoff.ts';
-import { pauseWith, realTime, type Time } from './time.ts';
+import { pauseWith, type Time } from './time.ts';
 
 export interface RecheckNeeds {
   /** @returns whether all is well, so that the next check can wait. Must not throw. */
@@ -10,12 +10,12 @@ export interface RecheckNeeds {
   readonly intervalMs: number;
   /** Shortest time between two checks, in milliseconds. */
   readonly leastGapMs?: number;
-  readonly time?: Time;
+  readonly time: Time;
 }
 
 /** Repeats a check: with back-off until all is well, then at a long interval, and soon after a hint. */
 export function createRecheck(needs: RecheckNeeds) {
-  const { jitter, timer } = needs.time ?? realTime;
+  const { jitter, timer } = needs.time;
   const pause = pauseWith(timer);
   const leastGapMs = needs.leastGapMs ?? 0;
   let hinted = new AbortController();

@@ -6,7 +6,7 @@ import { createBackoff } from './backoff.ts';
 import { applyEvent, type Followed, type Location, listAll, takeList } from './list-watch.ts';
 import { createPageSize } from './page-size.ts';
 import { isOlder, readVersion } from './resource-version.ts';
-import { pauseWith, realTime, type Time } from './time.ts';
+import { pauseWith, type Time } from './time.ts';
 
 /** Why a watch had to be opened again. */
 export type RestartCause = 'closed' | 'expired' | 'error' | 'silent';
@@ -46,7 +46,7 @@ export interface ReflectorNeeds<T> extends Followed<T> {
    * every minute, so this happens only when the watch is broken.
    */
   readonly silentAfterMs?: number;
-  readonly time?: Time;
+  readonly time: Time;
 }
 
 const defaultSilentAfterMs = 100_000;
@@ -61,7 +61,7 @@ const shortWatchMs = 1_000;
  */
 export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSignal): Promise<void> {
   const { log } = needs;
-  const { monotonic, jitter, timer } = needs.time ?? realTime;
+  const { monotonic, jitter, timer } = needs.time;
   const pause = pauseWith(timer);
   const silentAfterMs = needs.silentAfterMs ?? defaultSilentAfterMs;
   const backoff = createBackoff(backoffPolicy, jitter);

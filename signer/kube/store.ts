@@ -1,5 +1,5 @@
 import { messageOf } from '../../spiffe/errors.ts';
-import { realTime, type Time } from './time.ts';
+import type { Time } from './time.ts';
 
 /** One change of a store. For a deletion, `object` is the deleted one. */
 export interface Change<T> {
@@ -45,13 +45,13 @@ export interface Store<T> {
 export interface StoreOptions<T> {
   /** Named functions that return an object's value in that index, or several, or undefined to leave it out. */
   indexes?: Readonly<Record<string, IndexedBy<T>>>;
-  time?: Time;
+  time: Time;
 }
 
 export type IndexedBy<T> = (object: T, key: string) => string | readonly string[] | undefined;
 
-export function createStore<T>(options: StoreOptions<T> = {}): Store<T> {
-  const { monotonic } = options.time ?? realTime;
+export function createStore<T>(options: StoreOptions<T>): Store<T> {
+  const { monotonic } = options.time;
   const objects = new Map<string, T>();
   const listeners = new Set<(change: Change<T>) => void>();
   const indexes = new Map(

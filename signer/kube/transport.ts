@@ -13,7 +13,7 @@ import type { Credentials } from './credentials.ts';
 import { exchange, type Incoming } from './exchange.ts';
 import type { Fields } from './json-reader.ts';
 import { serverDate } from './server-date.ts';
-import { type Pause, pauseWith, realTime, type Time } from './time.ts';
+import { type Pause, pauseWith, type Time } from './time.ts';
 import type { WatchEvent } from './watch-lines.ts';
 import { openWatch } from './watch-stream.ts';
 
@@ -53,7 +53,7 @@ export interface WatchRequest {
 
 export interface TransportNeeds {
   credentials: Credentials;
-  time?: Time;
+  time: Time;
   onCall?: (call: Call) => void;
   userAgent?: string;
   /** Longest answer, in bytes; 64 MiB when left out. An object of 1.5 MiB in etcd can have 9 MiB of JSON. */
@@ -68,8 +68,7 @@ const backoffPolicy = { baseMs: 100, maxMs: 2_000 };
 const defaultMaxAnswerBytes = 64 * 1024 * 1024;
 
 export function createTransport(needs: TransportNeeds): Transport {
-  const { credentials } = needs;
-  const { time = realTime } = needs;
+  const { credentials, time } = needs;
   const { now, monotonic, jitter, timer } = time;
   const pause: Pause = pauseWith(timer);
   const maxBytes = needs.maxAnswerBytes ?? defaultMaxAnswerBytes;

@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import type { Credentials } from '../../signer/kube/credentials.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { createTransport } from '../../signer/kube/transport.ts';
 import { startConnectProxy } from '../cluster/connect-proxy.ts';
 import { serve, webCredentials } from '../contract/bundle-endpoint.ts';
@@ -19,7 +20,7 @@ const credentialsFor = (server: string, proxy: string, ca?: string): Credentials
 });
 
 async function get(credentials: Credentials): Promise<unknown> {
-  const transport = createTransport({ credentials });
+  const transport = createTransport({ time: realTime, credentials });
   try {
     return (await transport.request({ method: 'GET', path: '/version' })).body;
   } finally {

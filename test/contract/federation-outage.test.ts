@@ -49,7 +49,10 @@ before(async () => {
   controlPlane = await startControlPlane({ controllers: false });
   await controlPlane.kubectl(['apply', '-k', join(import.meta.dirname, '../../manifests/crds')]);
   const { kubeconfig } = controlPlane;
-  transport = createTransport({ credentials: await loadCredentials({ kubeconfig, env: {} }) });
+  transport = createTransport({
+    time: realTime,
+    credentials: await loadCredentials({ time: realTime, kubeconfig, env: {} }),
+  });
 });
 after(async () => {
   await transport?.close();

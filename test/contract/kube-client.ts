@@ -1,4 +1,5 @@
 import { type Credentials, loadCredentials } from '../../signer/kube/credentials.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { type Call, createTransport, type Transport } from '../../signer/kube/transport.ts';
 import { KubespiffeError } from '../../spiffe/errors.ts';
 import type { ControlPlane } from '../cluster/control-plane.ts';
@@ -52,9 +53,9 @@ export async function startProxiedClient(
     { namespace: 'default', name },
     { server: proxy.url.replace('127.0.0.1', host), authority: proxy.authority },
   );
-  const credentials = await loadCredentials({ kubeconfig, env: {} });
+  const credentials = await loadCredentials({ time: realTime, kubeconfig, env: {} });
   const calls: Call[] = [];
-  const transport = createTransport({ credentials, onCall: (call) => calls.push(call) });
+  const transport = createTransport({ time: realTime, credentials, onCall: (call) => calls.push(call) });
   return {
     proxy,
     kubeconfig,

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { loadCredentials } from '../../signer/kube/credentials.ts';
 import { runReflector } from '../../signer/kube/reflector.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { createTransport } from '../../signer/kube/transport.ts';
 import { startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -22,7 +23,8 @@ test('an API server that sends GOAWAY all the time, as behind a load balancer: n
   const kubeconfig = await controlPlane.kubeconfigFor({ namespace: 'default', name: 'writer' });
   const codes: string[] = [];
   const transport = createTransport({
-    credentials: await loadCredentials({ kubeconfig, env: {} }),
+    time: realTime,
+    credentials: await loadCredentials({ time: realTime, kubeconfig, env: {} }),
     onCall: ({ verb, code }) => {
       if (verb === 'POST') codes.push(code);
     },
@@ -34,11 +36,12 @@ test('an API server that sends GOAWAY all the time, as behind a load balancer: n
   subscribe('http2.client.stream.start', count);
   t.after(() => unsubscribe('http2.client.stream.start', count));
 
-  const store = createStore<string>({});
+  const store = createStore<string>({ time: realTime });
   const stop = new AbortController();
   t.after(() => stop.abort());
   const following = runReflector<string>(
     {
+      time: realTime,
       transport,
       locate: async () => ({ path: configMaps }),
       store,

@@ -7,7 +7,10 @@ import { createTransport } from '../../signer/kube/transport.ts';
 const [kubeconfig = '', self = ''] = process.argv.slice(2);
 const stop = new AbortController();
 process.once('SIGTERM', () => stop.abort());
-const transport = createTransport({ credentials: await loadCredentials({ kubeconfig, env: {} }) });
+const transport = createTransport({
+  time: realTime,
+  credentials: await loadCredentials({ time: realTime, kubeconfig, env: {} }),
+});
 const membership = createMembership({
   transport,
   namespace: 'default',

@@ -66,11 +66,12 @@ async function following(
   { host, ...options }: { silentAfterMs?: number; host?: 'localhost' } = {},
 ): Promise<void> {
   client = await startProxiedClient(controlPlane, 'follower', host);
-  const store = createStore<Kept>({});
+  const store = createStore<Kept>({ time: realTime });
   const restarts: RestartCause[] = [];
   const stop = new AbortController();
   const run = runReflector<Kept>(
     {
+      time: realTime,
       transport: client.transport,
       locate: async () => ({ path: configMaps, query }),
       store,
@@ -325,6 +326,7 @@ describe('discovery on a real API server', () => {
   test('finds both versions, v1 first, and loses one that is not served any more', async () => {
     client = await startProxiedClient(controlPlane, 'follower');
     const discovery = createDiscovery({
+      time: realTime,
       transport: client.transport,
       log: { warn: () => undefined, info: () => undefined },
     });
@@ -476,7 +478,10 @@ describe('transport on a real API server', () => {
     await controlPlane.killApiServer();
     await controlPlane.startApiServer({ apiServerFlags: ['--disable-http2-serving'] });
     const kubeconfig = await controlPlane.kubeconfigFor({ namespace: 'default', name: 'follower' });
-    const transport = createTransport({ credentials: await loadCredentials({ kubeconfig, env: {} }) });
+    const transport = createTransport({
+      time: realTime,
+      credentials: await loadCredentials({ time: realTime, kubeconfig, env: {} }),
+    });
     t.after(() => transport.close());
     const { body } = await transport.request<{ metadata: { resourceVersion: string } }>({
       method: 'GET',

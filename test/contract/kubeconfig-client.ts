@@ -3,6 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { loadCredentials } from '../../signer/kube/credentials.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { createTransport, type Transport } from '../../signer/kube/transport.ts';
 
 const run = promisify(execFile);
@@ -48,8 +49,8 @@ export async function askAsKubectl(
 export async function askAsOurselves(env: Record<string, string>): Promise<Outcome> {
   let close = async () => {};
   try {
-    const credentials = await loadCredentials({ env });
-    const transport = createTransport({ credentials });
+    const credentials = await loadCredentials({ time: realTime, env });
+    const transport = createTransport({ time: realTime, credentials });
     close = transport.close;
     return { user: await userOf(transport) };
   } catch (error) {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { loadCredentials } from '../../signer/kube/credentials.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { createTransport } from '../../signer/kube/transport.ts';
 import { createTestAuthority } from '../cluster/certificates.ts';
 import { type ConnectProxy, startConnectProxy } from '../cluster/connect-proxy.ts';
@@ -197,7 +198,7 @@ describe('a kubeconfig means what it means to kubectl', () => {
     const env = await writeTrial(home, { files: { config: { ...config, users: [{ name: 'me', user }] } } });
     let now = 0;
     const credentials = await loadCredentials({ env, time: timeWith({ monotonic: () => now }) });
-    const transport = createTransport({ credentials });
+    const transport = createTransport({ time: realTime, credentials });
     try {
       assert.equal(await whoAmI(transport), 'first');
       await show('second');

@@ -6,6 +6,7 @@ import { createJwtAuthority } from '../../signer/authority/create-jwt.ts';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
 import { createPoolView, type PoolView } from '../../signer/authority/view.ts';
 import { loadCredentials } from '../../signer/kube/credentials.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { type ApiRequest, createTransport, type Transport } from '../../signer/kube/transport.ts';
 import { createLogger } from '../../signer/observe/log.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -49,7 +50,10 @@ describe('the view of the pool', () => {
     controlPlane = await startControlPlane();
     proxy = await startFaultProxy({ url: controlPlane.url, authority: controlPlane.authority.certificate });
     const kubeconfig = await installSigner(controlPlane, { server: proxy.url, authority: proxy.authority });
-    transport = createTransport({ credentials: await loadCredentials({ kubeconfig, env: {} }) });
+    transport = createTransport({
+      time: realTime,
+      credentials: await loadCredentials({ time: realTime, kubeconfig, env: {} }),
+    });
     await putPool(controlPlane, await nextPool());
     stop = new AbortController();
     view = createPoolView({

@@ -18,6 +18,7 @@ import {
 import { createPeerBundles } from '../../signer/federation/peer-bundles.ts';
 import { createJsonReader, type Fields } from '../../signer/kube/json-reader.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { bundlesOf, type ObservedBundle } from '../../signer/trust/bundle.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { webCredentials } from '../contract/bundle-endpoint.ts';
@@ -80,8 +81,8 @@ function read<Wire, T>({ fields, project }: Readable<Wire, T>, wire: object): T 
 /** What a replica keeps of so many peers, each of which was confirmed a second time. */
 function keep(count: number) {
   const spec = followedTrustDomains((name) => store.get(name));
-  const store = createStore<FederatedTrustDomain>({ indexes: spec.indexes ?? {} });
-  const observed = createStore<ObservedBundle>();
+  const store = createStore<FederatedTrustDomain>({ time: realTime, indexes: spec.indexes ?? {} });
+  const observed = createStore<ObservedBundle>({ time: realTime });
   const peers = createPeerBundles({
     ...{ signerName, trustDomain: 'example.org', now: () => now },
     resources: { spec, store, isUnlisted: () => false },

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { factsOf, joinFacts, podFacts } from '../../signer/identity/facts.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { aPod } from '../issuance/examples.ts';
 
 describe('the facts of a pod', () => {
@@ -16,7 +17,7 @@ describe('the facts of a pod', () => {
   ];
   for (const [change, different, isReported] of rows) {
     it(`${isReported ? 'change' : 'do not change'} with ${change}`, () => {
-      const pods = createStore<PodFacts>();
+      const pods = createStore<PodFacts>({ time: realTime });
       const changed: string[] = [];
       podFacts(pods).onChange((podKey) => changed.push(podKey));
       pods.set('shop/web-0', aPod());
@@ -26,7 +27,7 @@ describe('the facts of a pod', () => {
   }
 
   it('change when the pod is deleted', () => {
-    const pods = createStore<PodFacts>();
+    const pods = createStore<PodFacts>({ time: realTime });
     pods.set('shop/web-0', aPod());
     const changed: string[] = [];
     podFacts(pods).onChange((podKey) => changed.push(podKey));
@@ -37,7 +38,7 @@ describe('the facts of a pod', () => {
 
 describe('facts in other objects', () => {
   it('change for the pods that an object names, and for those that it named before', () => {
-    const slices = createStore<readonly string[]>();
+    const slices = createStore<readonly string[]>({ time: realTime });
     const changed: string[] = [];
     factsOf(slices, (pods) => pods).onChange((podKey) => changed.push(podKey));
     slices.set('shop/web-1', ['shop/web-0', 'shop/web-1']);
@@ -51,7 +52,7 @@ describe('facts in other objects', () => {
   });
 
   it('do not change when an object is set again as it was', () => {
-    const slices = createStore<readonly string[]>();
+    const slices = createStore<readonly string[]>({ time: realTime });
     slices.set('shop/web-1', ['shop/web-0']);
     const changed: string[] = [];
     factsOf(slices, (pods) => pods).onChange((podKey) => changed.push(podKey));
@@ -60,8 +61,8 @@ describe('facts in other objects', () => {
   });
 
   it('are joined with those of pods', () => {
-    const pods = createStore<PodFacts>();
-    const services = createStore<string>();
+    const pods = createStore<PodFacts>({ time: realTime });
+    const services = createStore<string>({ time: realTime });
     const changed: string[] = [];
     const facts = joinFacts([podFacts(pods), factsOf(services, (_name, key) => [key])]);
     facts.onChange((podKey) => changed.push(podKey));

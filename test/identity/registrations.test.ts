@@ -9,16 +9,17 @@ import { labelIndex } from '../../signer/kube/label-index.ts';
 import type { Labels } from '../../signer/kube/label-selector.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { aPod } from '../issuance/examples.ts';
 import { aClusterRegistration, aPolicy, aRegistration } from './registrations.ts';
 
 function setup(className?: string) {
   const stores = {
-    workload: createStore<Registration>(),
-    cluster: createStore<Registration>(),
-    policies: createStore<RegistrationPolicy>(),
-    namespaces: createStore<Labels>(),
-    pods: createStore<PodFacts>({ indexes: { label: labelIndex } }),
+    workload: createStore<Registration>({ time: realTime }),
+    cluster: createStore<Registration>({ time: realTime }),
+    policies: createStore<RegistrationPolicy>({ time: realTime }),
+    namespaces: createStore<Labels>({ time: realTime }),
+    pods: createStore<PodFacts>({ time: realTime, indexes: { label: labelIndex } }),
   };
   const put = (registration: Registration) => {
     const store = registration.namespace === undefined ? stores.cluster : stores.workload;
@@ -109,7 +110,7 @@ describe('the registrations of a cluster', () => {
   });
 
   it('are those that were there before, and follow each change', () => {
-    const workload = createStore<Registration>();
+    const workload = createStore<Registration>({ time: realTime });
     workload.set('shop/web', aRegistration({ podSelector: { matchLabels: { app: 'web' } } }));
     const stores = { ...setup(), workload };
     const registrations = createRegistrations(stores, undefined);

@@ -6,6 +6,7 @@ import { type PodOfServices, serviceNames } from '../../signer/identity/service-
 import { createServices, type Services } from '../../signer/identity/services.ts';
 import { type ServiceFacts, toServiceFacts } from '../../signer/kube/services.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { Service } from '../../signer/kube/types.ts';
 
 const domains = ['svc.cluster.local'];
@@ -15,7 +16,7 @@ const web = { selector: { app: 'web' } };
 
 /** The Services of a cluster, by `namespace/name`. */
 function servicesOf(specs: Readonly<Record<string, Spec>>): Services {
-  const store = createStore<ServiceFacts>();
+  const store = createStore<ServiceFacts>({ time: realTime });
   for (const [key, spec] of Object.entries(specs)) {
     const facts = toServiceFacts({ metadata: { name: key }, spec });
     if (facts) store.set(key, facts);
@@ -186,7 +187,7 @@ describe('the DNS names of a pod', () => {
   });
 
   it('names of a pod follow the Services as they change', () => {
-    const store = createStore<ServiceFacts>();
+    const store = createStore<ServiceFacts>({ time: realTime });
     const services = createServices(store);
     const named = () => serviceNames(pod(), services, []);
     const facts = toServiceFacts({ metadata: { name: 'web' }, spec: web });

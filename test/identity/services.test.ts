@@ -7,6 +7,7 @@ import { createServices } from '../../signer/identity/services.ts';
 import { createJsonReader } from '../../signer/kube/json-reader.ts';
 import { allServices, type ServiceFacts } from '../../signer/kube/services.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { Service } from '../../signer/kube/types.ts';
 
 setFlagsFromString('--expose-gc');
@@ -38,7 +39,7 @@ function read(name: string): ServiceFacts {
 test('a Service takes at most 1,100 bytes, in the store and in the index', () => {
   const count = 5_000;
   const before = heapUsed();
-  const store = createStore<ServiceFacts>();
+  const store = createStore<ServiceFacts>({ time: realTime });
   const services = createServices(store);
   for (let each = 0; each < count; each += 1) store.set(`shop/web-${each}`, read(`web-${each}`));
   const bytes = (heapUsed() - before) / count;

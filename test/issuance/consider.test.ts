@@ -5,6 +5,7 @@ import { type ConsiderNeeds, consider } from '../../signer/issuance/consider.ts'
 import type { OpenRequest } from '../../signer/issuance/request.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { CertificatesVersion } from '../../signer/kube/types.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
 import { anOpenRequest, aPod, aSupportedKey } from './examples.ts';
@@ -143,7 +144,7 @@ const rows: readonly Row[] = [
 describe('considering a request', () => {
   for (const { name, request, cached, served = v1Alone, server = {}, expected, reads } of rows) {
     it(`${name}: ${expected}`, async () => {
-      const pods = createStore<PodFacts>();
+      const pods = createStore<PodFacts>({ time: realTime });
       if (cached) pods.set('shop/web-0', cached);
       const api = createScriptedApi();
       api.answer = ({ path }) => server[path] ?? assert.fail(`${path} was not to be read`);

@@ -9,6 +9,7 @@ import type { Signing } from '../../signer/issuance/signing.ts';
 import type { PreparedAnswer, WriteOutcome } from '../../signer/issuance/status.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import type { Reason } from '../../signer/observe/reasons.ts';
 import type { Span, StartSpan } from '../../signer/observe/span.ts';
@@ -24,8 +25,8 @@ const request = anOpenRequest({ key, annotationProblem: 'example.org/a' });
 function aReconciler(startSpan?: StartSpan) {
   const clock = { ms: 0 };
   const time = timeWith({ monotonic: () => clock.ms, now: () => clock.ms });
-  const requests = createStore<CertificateRequest>();
-  const pods = createStore<PodFacts>();
+  const requests = createStore<CertificateRequest>({ time: realTime });
+  const pods = createStore<PodFacts>({ time: realTime });
   pods.set('shop/web-0', aPod());
   const states = createRequestStates({ time });
   const metrics = createMetrics();

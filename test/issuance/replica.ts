@@ -4,6 +4,7 @@ import type { Guard } from '../../signer/issuance/guard.ts';
 import { type CertificateRequest, type OpenRequest, requestKey } from '../../signer/issuance/request.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { ApiRequest } from '../../signer/kube/transport.ts';
 import type { CertificatesVersion, PodCertificateRequestStatus, Secret } from '../../signer/kube/types.ts';
 import type { AuditRecord } from '../../signer/observe/audit.ts';
@@ -34,11 +35,12 @@ export async function startReplica(options: { pool: Secret; concurrency?: number
   const time = createFakeTime(startsAt * 1000);
   const api = createScriptedApi();
   const requests = createStore<CertificateRequest>({
+    time: realTime,
     indexes: {
       pod: (request) => (request.answered ? undefined : `${request.namespace}/${request.podName}`),
     },
   });
-  const pods = createStore<PodFacts>();
+  const pods = createStore<PodFacts>({ time: realTime });
   const holder = createPoolHolder({
     trustDomain: 'example.org',
     published: nothingPublished,

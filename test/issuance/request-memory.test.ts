@@ -6,6 +6,7 @@ import { runInNewContext } from 'node:vm';
 import { type CertificateRequest, requestKey, requestsOf } from '../../signer/issuance/request.ts';
 import { createJsonReader } from '../../signer/kube/json-reader.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -36,7 +37,10 @@ function readAnswered(index: number): CertificateRequest {
 test('an answered request takes at most 500 bytes in the store, until Kubernetes deletes it', (t) => {
   const count = 10_000;
   const before = heapUsed();
-  const store = createStore<CertificateRequest>({ ...(spec.indexes && { indexes: spec.indexes }) });
+  const store = createStore<CertificateRequest>({
+    time: realTime,
+    ...(spec.indexes && { indexes: spec.indexes }),
+  });
   for (let each = 0; each < count; each += 1) {
     const request = readAnswered(each);
     store.set(requestKey(request), request);

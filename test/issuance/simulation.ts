@@ -5,6 +5,7 @@ import { type CertificateRequest, toCertificateRequest } from '../../signer/issu
 import { ApiConnectionError } from '../../signer/kube/api-error.ts';
 import { type PodFacts, toPodFacts } from '../../signer/kube/pods.ts';
 import { createStore, type Store } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type {
   Pod,
   PodCertificateRequest,
@@ -99,9 +100,10 @@ export function createSimulation(pool: Secret) {
     let hasDied = false;
     const stores = {
       requests: createStore<CertificateRequest>({
+        time: realTime,
         indexes: { pod: (request) => (request.answered ? undefined : `${namespace}/${request.podName}`) },
       }),
-      pods: createStore<PodFacts>(),
+      pods: createStore<PodFacts>({ time: realTime }),
     };
     const read = {
       requests: (name: string) => {

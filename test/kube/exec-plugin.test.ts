@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type ExecSurroundings, runExecPlugin } from '../../signer/kube/exec-plugin.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { waitFor } from '../cluster/process.ts';
 import { timeWith } from './fake-time.ts';
 
@@ -31,7 +32,12 @@ describe('a credential plugin', () => {
       providesClusterInfo: false,
       installHint: undefined,
     } as const;
-    return runExecPlugin(exec, cluster, { env: process.env, isTerminal: false, ...surroundings });
+    return runExecPlugin(exec, cluster, {
+      env: process.env,
+      isTerminal: false,
+      time: realTime,
+      ...surroundings,
+    });
   }
   const printed = (text: string) => runScript(`printf %s '${text}'`);
   const credential = (status: string) => `{"kind":"ExecCredential","apiVersion":"${apiVersion}",${status}}`;

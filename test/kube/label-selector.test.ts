@@ -11,6 +11,7 @@ import {
   type WireLabelSelector,
 } from '../../signer/kube/label-selector.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 
 function selector(wire: WireLabelSelector): LabelSelector {
   const read = readLabelSelector(wire);
@@ -94,7 +95,10 @@ describe('the index of labels', () => {
     const object = fc.record({ namespace, labels });
     fc.assert(
       fc.property(fc.array(object), anySelector, namespace, (objects, wanted, place) => {
-        const store = createStore<{ labels?: Record<string, string> }>({ indexes: { label: labelIndex } });
+        const store = createStore<{ labels?: Record<string, string> }>({
+          time: realTime,
+          indexes: { label: labelIndex },
+        });
         const keys = objects.map((each, index) => `${each.namespace}/${index}`);
         objects.forEach((each, index) => {
           store.set(keys[index] ?? '', each.labels ? { labels: each.labels } : {});

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { lookUpPod, type PodFacts, podReaderOf } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { Pod } from '../../signer/kube/types.ts';
 import { type Answer, createScriptedApi } from './scripted-api.ts';
 
@@ -194,7 +195,7 @@ describe('the pod that a request or credential names', () => {
   ];
   for (const [name, cached, server, expected, reads] of rows) {
     it(name, async () => {
-      const pods = createStore<PodFacts>();
+      const pods = createStore<PodFacts>({ time: realTime });
       if (cached) pods.set('shop/web-0', cached);
       const api = createScriptedApi();
       api.answer = () => server;
@@ -210,7 +211,7 @@ describe('the pod that a request or credential names', () => {
 
   it('comes from the cache when no node is named', async () => {
     const { nodeName: _, ...withoutNode } = named;
-    const pods = createStore<PodFacts>();
+    const pods = createStore<PodFacts>({ time: realTime });
     pods.set('shop/web-0', aPod({ nodeName: 'node-2' }));
     const api = createScriptedApi();
     const lookup = await lookUpPod(withoutNode, { cache: pods, transport: api.transport }, {});

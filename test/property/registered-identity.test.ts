@@ -19,6 +19,7 @@ import { labelIndex } from '../../signer/kube/label-index.ts';
 import type { Labels } from '../../signer/kube/label-selector.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { pass } from '../../signer/observe/checked.ts';
 import { createRecent } from '../../signer/token/caller/recent.ts';
 import { readX509Request } from '../../signer/token/svid/csr-request.ts';
@@ -178,11 +179,11 @@ test('a pod has one identity by its registrations: its request, both kinds of to
   await fc.assert(
     fc.asyncProperty(worlds, async ({ team, cluster, labels, wanted, defaultIdentity }) => {
       const stores = {
-        workload: createStore<Registration>(),
-        cluster: createStore<Registration>(),
-        policies: createStore<RegistrationPolicy>(),
-        namespaces: createStore<Labels>(),
-        pods: createStore<PodFacts>({ indexes: { label: labelIndex } }),
+        workload: createStore<Registration>({ time: realTime }),
+        cluster: createStore<Registration>({ time: realTime }),
+        policies: createStore<RegistrationPolicy>({ time: realTime }),
+        namespaces: createStore<Labels>({ time: realTime }),
+        pods: createStore<PodFacts>({ time: realTime, indexes: { label: labelIndex } }),
       };
       const given = [
         ...team.map((each) => aRegistration(each.spec, each.name)),

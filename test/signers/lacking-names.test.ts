@@ -7,6 +7,7 @@ import type { PodFacts } from '../../signer/kube/pods.ts';
 import { ranking } from '../../signer/kube/ranking.ts';
 import { type ServiceFacts, toServiceFacts } from '../../signer/kube/services.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { Service } from '../../signer/kube/types.ts';
 import { createLackingNames } from '../../signer/signers/lacking-names.ts';
 import { aPod } from '../issuance/examples.ts';
@@ -27,8 +28,8 @@ const ofWeb = service({ selector: { app: 'web' } });
 
 /** A cluster with the Service web and a running pod that it selects. */
 function setup({ pod = {}, replicas = ['signer-a'] }: { pod?: Partial<PodFacts>; replicas?: string[] } = {}) {
-  const pods = createStore<PodFacts>({ indexes: { label: labelIndex } });
-  const services = createStore<ServiceFacts>();
+  const pods = createStore<PodFacts>({ time: realTime, indexes: { label: labelIndex } });
+  const services = createStore<ServiceFacts>({ time: realTime });
   const recorded: RecordedEvent[] = [];
   const stopping = new AbortController();
   for (const self of replicas) {

@@ -8,6 +8,7 @@ import type { Informer } from '../../signer/kube/informer.ts';
 import { labelIndex } from '../../signer/kube/label-index.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore, type Store } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { Follow, IdentifierNeeds } from '../../signer/signers/profile.ts';
 import { spiffe } from '../../signer/signers/spiffe.ts';
 import { aClusterRegistration, aRegistration, templateContext } from '../identity/registrations.ts';
@@ -15,11 +16,11 @@ import { aPod } from '../issuance/examples.ts';
 
 /** The decision of the signer, on stores that stand for the cluster. */
 function setup(different: object = {}, isMissing = false) {
-  const pods = createStore<PodFacts>({ indexes: { label: labelIndex } });
+  const pods = createStore<PodFacts>({ time: realTime, indexes: { label: labelIndex } });
   const stores = new Map<string, Store<unknown>>();
   const woken: string[] = [];
   const follow = ((spec, podsOf) => {
-    const store = createStore<unknown>();
+    const store = createStore<unknown>({ time: realTime });
     stores.set(spec.resource.name, store);
     factsOf(store, podsOf as never).onChange((podKey) => woken.push(podKey));
     return { store, isMissing: () => isMissing } as Pick<Informer<unknown>, 'store' | 'isMissing'>;

@@ -11,6 +11,7 @@ import type { Informer } from '../../signer/kube/informer.ts';
 import { labelIndex } from '../../signer/kube/label-index.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { createRegistrationStatus } from '../../signer/signers/registration-status.ts';
 import { aClusterRegistration, aRegistration, templateContext } from '../identity/registrations.ts';
@@ -27,10 +28,10 @@ async function setup(registrations: readonly Registration[], members = ['a']) {
   const listeners: (() => void)[] = [];
   const api = createScriptedApi();
   const specs = registrationSpecs(templateContext);
-  const podStore = createStore<PodFacts>({ indexes: { label: labelIndex } });
-  const workload = createStore<FollowedRegistration>();
-  const cluster = createStore<FollowedRegistration>();
-  const namespaces = createStore<object>();
+  const podStore = createStore<PodFacts>({ time: realTime, indexes: { label: labelIndex } });
+  const workload = createStore<FollowedRegistration>({ time: realTime });
+  const cluster = createStore<FollowedRegistration>({ time: realTime });
+  const namespaces = createStore<object>({ time: realTime });
   namespaces.set('shop', {});
   const index = createRegistrations(
     { workload, cluster, policies: { get: () => noPolicy }, namespaces: namespaces as never, pods: podStore },

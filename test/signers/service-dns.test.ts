@@ -5,6 +5,7 @@ import { labelIndex } from '../../signer/kube/label-index.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { type ServiceFacts, toServiceFacts } from '../../signer/kube/services.ts';
 import { createStore, type Store } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { Service } from '../../signer/kube/types.ts';
 import type { IdentifierNeeds } from '../../signer/signers/profile.ts';
 import { serviceDns } from '../../signer/signers/service-dns.ts';
@@ -12,8 +13,8 @@ import { aPod } from '../issuance/examples.ts';
 
 /** The identifier of the profile, on stores that stand for the cluster. */
 function setup() {
-  const pods = createStore<PodFacts>({ indexes: { label: labelIndex } });
-  const services = createStore<ServiceFacts>();
+  const pods = createStore<PodFacts>({ time: realTime, indexes: { label: labelIndex } });
+  const services = createStore<ServiceFacts>({ time: realTime });
   const woken: string[] = [];
   const needs = {
     pods: { store: pods },

@@ -5,6 +5,7 @@ import { type AuthorityRecord, newPool } from '../../signer/authority/document.t
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import type { PoolView } from '../../signer/authority/view.ts';
 import { createStore, type Store } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { createLogger } from '../../signer/observe/log.ts';
 import { type ConfigMapPublisher, createConfigMapPublisher } from '../../signer/trust/configmap-publisher.ts';
@@ -58,8 +59,8 @@ describe('roots count as published by ConfigMaps', () => {
     pool = newer;
     peers = new Map();
     lines = [];
-    namespaces = createStore();
-    published = createStore();
+    namespaces = createStore({ time: realTime });
+    published = createStore({ time: realTime });
     const view: Pick<PoolView, 'current' | 'onChange'> = {
       current: () => pool,
       onChange: (listener) => {

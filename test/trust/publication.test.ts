@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import type { Pool } from '../../signer/authority/pool.ts';
 import { markOf } from '../../signer/authority/sequence.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { ObservedBundle } from '../../signer/trust/bundle.ts';
 import {
   bundleMark,
@@ -49,7 +50,7 @@ describe('what is published of a trust domain', () => {
   }
 
   it('remembers the highest mark of the live bundle, and not a content that was seen beside another', () => {
-    const bundles = createStore<ObservedBundle>();
+    const bundles = createStore<ObservedBundle>({ time: realTime });
     const mark = followBundleMark(bundles, 'live');
     const show = (sequence: number, content: string) =>
       bundles.set('live', bundleWith(bundleMark.annotationsOf({ sequence, content })));
@@ -90,7 +91,7 @@ describe('what is published of a trust domain', () => {
         let hasMark = false;
         let isLost = false;
         const start = (seen: { pool: Pool; siblings: Siblings | undefined }) => {
-          const bundles = createStore<ObservedBundle>();
+          const bundles = createStore<ObservedBundle>({ time: realTime });
           let version = history.length - 1;
           const show = (bundle = history[version]) =>
             bundle ? bundles.set('live', bundle) : bundles.delete('live');

@@ -4,6 +4,7 @@ import { listAll } from '../../signer/kube/list-watch.ts';
 import { createPageSize } from '../../signer/kube/page-size.ts';
 import { resourcePath } from '../../signer/kube/resources.ts';
 import { createStore } from '../../signer/kube/store.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 
 /** A resource as it is at this moment. It stands where a signer has an informer. */
@@ -24,7 +25,7 @@ export function createListed<Wire, T, Version extends string = string>(
   spec: InformerSpec<Wire, T, Version>,
 ): Listed<T, Version> {
   const { resource, fields, indexes, project } = spec;
-  const store = createStore<T>({ ...(indexes && { indexes }) });
+  const store = createStore<T>({ time: realTime, ...(indexes && { indexes }) });
   let served: Version | undefined;
 
   async function fill(api: Transport, namespace?: string): Promise<void> {

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { type Identify, identify } from '../../../signer/identity/identify.ts';
 import type { PodFacts, PodLookup } from '../../../signer/kube/pods.ts';
 import { createStore } from '../../../signer/kube/store.ts';
+import { realTime } from '../../../signer/kube/time.ts';
 import type { Caller } from '../../../signer/token/caller/caller.ts';
 import { identifyCaller, isHeardFrom, lookUpCaller } from '../../../signer/token/caller/pods.ts';
 import { createRecent } from '../../../signer/token/caller/recent.ts';
@@ -108,7 +109,7 @@ describe('the look at a pod', () => {
         status: { phase: 'Failed' },
       },
     });
-    const pods = createStore<PodFacts>();
+    const pods = createStore<PodFacts>({ time: realTime });
     if (cached) pods.set('shop/web-0', cached);
     const live: PodFacts = { ...pod, finished: 'Failed' };
     const clock = { ms: 0 };

@@ -7,6 +7,7 @@ import { identify } from '../../../signer/identity/identify.ts';
 import { parseKeyRef } from '../../../signer/keys/key-ref.ts';
 import { createRemoteKey } from '../../../signer/keys/remote-key.ts';
 import { createStore } from '../../../signer/kube/store.ts';
+import { realTime } from '../../../signer/kube/time.ts';
 import { pass, refuse } from '../../../signer/observe/checked.ts';
 import type { WaitReason } from '../../../signer/observe/reasons.ts';
 import { withOwner } from '../../../signer/token/caller/caller.ts';
@@ -67,7 +68,7 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
   const answer = createX509Service({
     authenticate: async () => pass(psat),
     pods: {
-      pods: createStore(),
+      pods: createStore({ time: realTime }),
       hearsOfPods: () => false,
       seenLive: createRecent<true>({ lifetimeMs: 0, time: timeWith({ monotonic: () => 0 }) }),
       transport: api.transport,
