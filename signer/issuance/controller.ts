@@ -12,6 +12,7 @@ export interface ControllerNeeds extends Omit<ReconcileNeeds, 'states' | 'owners
   /** Wakes the requests of a pod. */
   readonly facts: Facts;
   readonly takeoverDelayMs: number;
+  readonly maxOpenOfPod?: number;
   /** Requests answered at the same time. */
   readonly concurrency: number;
   /** Requests of one namespace answered at the same time, asked again and again. */
@@ -34,7 +35,7 @@ export function createController(needs: ControllerNeeds) {
     time,
     flowOf: (key) => flowOf(key, requests.get(key)),
   });
-  const states = createRequestStates({ time, onPlace: enqueue });
+  const states = createRequestStates({ ...needs, onPlace: enqueue });
   const ownership = createOwnership({ self, members, takeoverDelayMs, time });
   const reconcile = createReconcile({ ...needs, states, ownership }, (keys) => {
     for (const key of keys) {

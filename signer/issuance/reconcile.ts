@@ -12,7 +12,7 @@ import type { Guard } from './guard.ts';
 import type { Ownership } from './ownership.ts';
 import type { Reporter } from './report.ts';
 import type { CertificateRequest, OpenRequest, RequestAddress } from './request.ts';
-import { maxOpenOfPod, type RequestState, type RequestStates, type WaitsFor } from './request-state.ts';
+import type { RequestState, RequestStates, WaitsFor } from './request-state.ts';
 import type { Signing } from './signing.ts';
 import type { StatusWriter, WriteOutcome } from './status.ts';
 
@@ -193,7 +193,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
   }
 
   function tooMany(state: RequestState): Next {
-    return wait(state, 'place', { reason: 'TooManyOpenRequests', detail: `${maxOpenOfPod} others` });
+    return wait(state, 'place', { reason: 'TooManyOpenRequests', detail: `${states.maxOpenOfPod} others` });
   }
 
   function wait(

@@ -64,8 +64,8 @@ export interface RequestState {
   releasedAfter: number;
 }
 
-/** Open requests of one pod that a replica answers. kubelet has one for each source of a volume. */
-export const maxOpenOfPod = 64;
+/** kubelet has one open request for each source of a volume. */
+export const defaultMaxOpenOfPod = 64;
 /** Attempts of one request that are kept besides the newest. */
 const maxEarlier = 3;
 /** Requests whose newest attempt is kept with its bytes. Beyond it, the one not sent for the longest time loses them. */
@@ -79,10 +79,12 @@ const outageMs = 30_000;
  */
 export function createRequestStates(needs: {
   readonly time: Time;
+  /** Open requests of one pod that a replica answers: 64 unless given. */
+  readonly maxOpenOfPod?: number;
   /** A request that waited for a place among the open requests of its pod may have one now. */
   readonly onPlace?: (state: RequestState) => void;
 }) {
-  const { onPlace } = needs;
+  const { maxOpenOfPod = defaultMaxOpenOfPod, onPlace } = needs;
   const { monotonic } = needs.time;
   // By UID, in the order of first sight.
   const states = new Map<string, RequestState>();
@@ -158,7 +160,7 @@ export function createRequestStates(needs: {
     get: (uid: string) => states.get(uid),
     values: () => states.values(),
     /** What is remembered: 0 when all requests are answered or gone. */
-    size: () => states.size + openOfPod.size + withBytes.size + notTaken.size,
+    size: () => states.size + openOfPod.size + waitingForPlace.size + withBytes.size + notTaken.size,
     isKnown,
     /** Whether the request may still need an answer. */
     isOpen,
@@ -260,6 +262,7 @@ export function createRequestStates(needs: {
       return released;
     },
 
+    maxOpenOfPod,
     /** Whether the pod has its number of open requests without this one. */
     isPodFull,
     /**

@@ -39,6 +39,7 @@ export interface PartsNeeds {
   readonly audit: (record: AuditRecord) => void;
   readonly onError: (error: unknown) => void;
   readonly concurrency?: number;
+  readonly maxOpenOfPod?: number;
 }
 
 /** What one replica issues certificates with, joined as in main.ts: all of it is the real code. */
@@ -81,6 +82,7 @@ export function createParts(needs: PartsNeeds) {
     signerName: 'kubespiffe.io/spiffe',
     identify: needs.identify ?? ((pod) => identify(pod, { trustDomain: 'example.org' })),
     takeoverDelayMs: 1000,
+    ...(needs.maxOpenOfPod !== undefined && { maxOpenOfPod: needs.maxOpenOfPod }),
     concurrency: needs.concurrency ?? 4,
     concurrencyOfNamespace: () => Number.POSITIVE_INFINITY,
     onError,

@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm';
 import { type Attempt, answerWith } from '../../signer/issuance/attempt.ts';
 import {
   createRequestStates,
-  maxOpenOfPod,
+  defaultMaxOpenOfPod,
   maxWithBytes,
   type RequestState,
 } from '../../signer/issuance/request-state.ts';
@@ -161,6 +161,7 @@ describe('the life of a request', () => {
     states.count(state);
     states.send(state, anAttempt({ mayStand: true }));
     states.wait(state, 'server', true);
+    states.wait(state, 'place');
     assert.equal(states.size(), 0);
     assert.deepEqual(states.taken(), []);
     assert.deepEqual(states.pending(), { count: 0, oldestMs: 0 });
@@ -183,7 +184,7 @@ describe('the life of a request', () => {
 
   it('gives its place in the limit of its pod back when the request is answered or gone', () => {
     const { states, see } = makeStates();
-    const counted = Array.from({ length: maxOpenOfPod }, (_, index) => see(`uid-${index}`));
+    const counted = Array.from({ length: defaultMaxOpenOfPod }, (_, index) => see(`uid-${index}`));
     for (const state of counted) assert.ok(states.count(state));
     assert.equal(states.count(see('another')), false);
     states.sawAnswer('uid-0');

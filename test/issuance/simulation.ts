@@ -32,6 +32,9 @@ const deadAfterMs = 10_000;
 export const fates = ['through', 'lost', 'late', 'broken', 'proxy', 'overloaded', 'forbidden'] as const;
 export type Fate = (typeof fates)[number];
 
+/** Open requests of one pod that a replica answers: few, so that requests wait for a place. */
+const maxOpenOfPod = 2;
+
 type WireRequest = PodCertificateRequest & { metadata: { uid: string; managedFields?: object[] } };
 type Watched = 'requests' | 'pods';
 
@@ -190,6 +193,7 @@ export function createSimulation(pool: Secret) {
       clockProblem: () => controls.clockProblem,
       audit: (record) => void audits.push(record),
       onError: (error) => errors.push(error),
+      maxOpenOfPod,
     });
     relist('pods');
     relist('requests');

@@ -31,7 +31,9 @@ const reusedForMs = 24_000;
 
 const podNames = ['web', 'db', 'job'];
 const pod = fc.constantFrom(...podNames);
-const slot = fc.constantFrom(0, 1, 2);
+/** More than the simulation lets a pod have open at a time. */
+const slots = [0, 1, 2, 3, 4];
+const slot = fc.constantFrom(...slots);
 const replica = fc.nat({ max: 2 });
 const fate = fc.constantFrom(...fates);
 const lagMs = fc.constantFrom(0, 20, 700, 4_000, 15_000);
@@ -43,6 +45,7 @@ const happening = fc.oneof(
     weight: 6,
     arbitrary: fc.record({ kind: fc.constant('request' as const), pod, slot, isDenied: fc.nat({ max: 4 }) }),
   },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('requests of all volumes' as const), pod }) },
   {
     weight: 4,
     arbitrary: fc.record({
@@ -97,13 +100,19 @@ async function happens(world: Simulation, it: Happening, taint: () => Secret): P
     const alive = world.alive();
     return alive[index % alive.length] as (typeof alive)[number];
   };
+  const makeRequest = (pod: string, slot: number, isDenied: boolean) => {
+    if (!world.pods.has(pod)) world.makePod(pod);
+    world.deleteRequest(`${pod}-${slot}`);
+    world.makeRequest(`${pod}-${slot}`, pod, isDenied);
+  };
   switch (it.kind) {
     case 'advance':
       return world.time.advance(it.ms);
     case 'request':
-      if (!world.pods.has(it.pod)) world.makePod(it.pod);
-      world.deleteRequest(`${it.pod}-${it.slot}`);
-      return world.makeRequest(`${it.pod}-${it.slot}`, it.pod, it.isDenied === 0);
+      return makeRequest(it.pod, it.slot, it.isDenied === 0);
+    case 'requests of all volumes':
+      for (const slot of slots) makeRequest(it.pod, slot, false);
+      return;
     case 'fates':
       at(it.replica).controls.fates = [...it.fates];
       return;
