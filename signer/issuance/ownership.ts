@@ -4,7 +4,7 @@ import type { RequestState } from './request-state.ts';
 
 /**
  * Which replica answers a request. The owner answers at once. Rank k takes over when the request has stayed open for k
- * delays and the owner has finished nothing in that time: an owner that is merely behind is left alone, so an overload
+ * delays and the owner has issued nothing in that time: an owner that is merely behind is left alone, so an overload
  * does not become double signing.
  *
  * All times are milliseconds of the monotonic clock, so that no replica has to trust another's clock or creationTimestamp.
@@ -19,7 +19,7 @@ export function createOwnership(needs: {
   const { self, members, takeoverDelayMs } = needs;
   const { monotonic } = needs.time;
   // By replica, for members only.
-  const lastFinished = new Map<string, number>();
+  const lastIssuedAt = new Map<string, number>();
 
   /** Each request is asked about several times, and hashing is expensive. */
   function orderOf(state: RequestState): readonly string[] {
@@ -35,10 +35,10 @@ export function createOwnership(needs: {
      * needs no CA and no clock, and anybody who makes requests can have one.
      */
     sawIssued(replica: string): void {
-      for (const gone of [...lastFinished.keys()].filter((name) => !members().includes(name))) {
-        lastFinished.delete(gone);
+      for (const gone of [...lastIssuedAt.keys()].filter((name) => !members().includes(name))) {
+        lastIssuedAt.delete(gone);
       }
-      lastFinished.set(replica, monotonic());
+      lastIssuedAt.set(replica, monotonic());
     },
     /** This replica's rank for a request (0: the owner), and for how many milliseconds it has still to wait. */
     turnOf(state: RequestState): { readonly rank: number; readonly waitMs: number } {
@@ -46,7 +46,7 @@ export function createOwnership(needs: {
       const rank = order.indexOf(self);
       if (rank <= 0) return { rank: 0, waitMs: 0 };
       const [owner = self] = order;
-      const since = Math.max(state.changedAt, lastFinished.get(owner) ?? Number.NEGATIVE_INFINITY);
+      const since = Math.max(state.changedAt, lastIssuedAt.get(owner) ?? Number.NEGATIVE_INFINITY);
       return { rank, waitMs: Math.max(0, since + rank * takeoverDelayMs - monotonic()) };
     },
   };
