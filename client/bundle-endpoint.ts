@@ -1,5 +1,5 @@
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
-import { maxBundleLength } from '../spiffe/bundle.ts';
+import { endpointProblem, maxBundleLength } from '../spiffe/bundle.ts';
 import { checkLeaf } from '../spiffe/conformance.ts';
 import { readCertificate } from '../spiffe/pki/certificate.ts';
 import { failure, type Result, success } from '../spiffe/pki/result.ts';
@@ -41,12 +41,6 @@ export interface FetchedBundle {
   /** Undefined where the bundle is still the one of the ETag that was given. */
   readonly body: Buffer | undefined;
   readonly etag: string | undefined;
-}
-
-/** Why a URL is not one of a bundle endpoint (SPIFFE Federation 5.2.1), or undefined. */
-export function endpointProblem(url: URL): string | undefined {
-  if (url.protocol !== 'https:') return 'the URL of an endpoint begins with https://';
-  return url.username === '' && url.password === '' ? undefined : 'the URL of an endpoint names no user';
 }
 
 /** Gets the bundle from its endpoint. What it says is not looked at. Never throws. */

@@ -11,6 +11,12 @@ import { failure, type Result, success } from './pki/result.ts';
 /** Longest document that is read, in characters. */
 export const maxBundleLength = 4 * 1024 * 1024;
 
+/** Why a URL is not one of a bundle endpoint (SPIFFE Federation 5.2.1), or undefined. */
+export function endpointProblem(url: URL): string | undefined {
+  if (url.protocol !== 'https:') return 'the URL of an endpoint begins with https://';
+  return url.username === '' && url.password === '' ? undefined : 'the URL of an endpoint names no user';
+}
+
 /** A public key by the name that tokens know it by. */
 export interface JwtBundleKey {
   readonly kid: string;

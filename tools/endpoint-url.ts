@@ -1,4 +1,4 @@
-import { endpointProblem } from '../client/bundle-endpoint.ts';
+import { endpointProblem } from '../spiffe/bundle.ts';
 import { usageError } from './errors.ts';
 
 /** The URL of an endpoint as a person wrote it. @throws CliError USAGE */

@@ -10,6 +10,7 @@ import { type AttemptOutcome, heldDetail, secondsOf } from './federation-status.
 import { fetchBundle } from './fetch-bundle.ts';
 import {
   type ForeignBundle,
+  heldBundle,
   printForeignBundle,
   readBootstrapBundle,
   readForeignBundle,
@@ -31,16 +32,6 @@ export interface AttemptNeeds {
   /** Our own authorities. */
   readonly pool: OwnAuthorities;
   readonly now: () => Seconds;
-}
-
-/** The bundle that was taken last. Another client may have written the status, so it is checked again. */
-export function heldBundle(
-  { status, trustDomain }: FederatedTrustDomain,
-  now: Seconds,
-): ForeignBundle | undefined {
-  if (typeof status.bundle !== 'string') return undefined;
-  const read = readForeignBundle(status.bundle, trustDomain, now);
-  return read.ok ? read.value : undefined;
 }
 
 /** Facts about a document that was taken. The same document is not read and checked again. */

@@ -1,4 +1,5 @@
-import { type EndpointProfile, endpointProblem } from '../../client/bundle-endpoint.ts';
+import type { EndpointProfile } from '../../client/bundle-endpoint.ts';
+import { endpointProblem } from '../../spiffe/bundle.ts';
 import { parseSpiffeId, type SpiffeId } from '../../spiffe/id.ts';
 import { isJsonObject, shown } from '../../spiffe/json.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';

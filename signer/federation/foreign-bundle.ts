@@ -7,6 +7,7 @@ import { decodePem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { trustBundleOf } from '../trust/bundle.ts';
+import type { FederatedTrustDomain } from './federated-trust-domain.ts';
 
 /** The bundle of another trust domain, which is always kept beside its name. */
 export type ForeignBundle = Omit<ParsedBundle, 'roots'> & {
@@ -45,6 +46,16 @@ export function readForeignBundle(
   const read = parseSpiffeBundle(text.value, maxKeys);
   if (!read.ok) return read;
   return checked(read.value, trustDomain, now);
+}
+
+/** The bundle that was taken last. Another client may have written the status, so it is checked again. */
+export function heldBundle(
+  { status, trustDomain }: FederatedTrustDomain,
+  now: Seconds,
+): ForeignBundle | undefined {
+  if (typeof status.bundle !== 'string') return undefined;
+  const read = readForeignBundle(status.bundle, trustDomain, now);
+  return read.ok ? read.value : undefined;
 }
 
 /** Reads PEM roots, or a SPIFFE bundle, as `readForeignBundle` does. Pure, never throws. */

@@ -7,17 +7,10 @@ import type { Membership } from '../kube/membership.ts';
 import { ownRank } from '../kube/ranking.ts';
 import { pauseWith, type Time } from '../kube/time.ts';
 import { createKeeper } from '../trust/keeper.ts';
-import {
-  type Attempt,
-  type AttemptNeeds,
-  heldBundle,
-  type Known,
-  type OwnAuthorities,
-  tryToGet,
-} from './attempt.ts';
+import { type Attempt, type AttemptNeeds, type Known, type OwnAuthorities, tryToGet } from './attempt.ts';
 import { countingOne, type FederatedTrustDomain } from './federated-trust-domain.ts';
 import { type FederationStatus, federationStatus } from './federation-status.ts';
-import { haveRootsExpired } from './foreign-bundle.ts';
+import { haveRootsExpired, heldBundle } from './foreign-bundle.ts';
 import { type ReportNeeds, reportAttempt, type WriteNeeds, writeStatus } from './report.ts';
 import {
   type Attempted,

@@ -5,9 +5,8 @@ import { bundleName, type DesiredBundle, trustBundleOf } from '../trust/bundle.t
 import { bundleLabels, trustDomainLabel } from '../trust/labels.ts';
 import type { Sibling } from '../trust/siblings.ts';
 import type { DesiredBundles } from '../trust/trust-bundle-publisher.ts';
-import { heldBundle } from './attempt.ts';
 import type { FederatedTrustDomain } from './federated-trust-domain.ts';
-import { type ForeignBundle, printForeignBundle } from './foreign-bundle.ts';
+import { type ForeignBundle, heldBundle, printForeignBundle } from './foreign-bundle.ts';
 
 /** Names the resource that a ClusterTrustBundle was made from. */
 export const sourceAnnotation = 'kubespiffe.io/federated-trust-domain';

@@ -2,9 +2,9 @@ import type { Seconds } from '../../spiffe/pki/time.ts';
 import { type BackoffPolicy, backoffMs } from '../kube/backoff.ts';
 import { conditionIn } from '../kube/conditions.ts';
 import type { FederationReason } from '../observe/federation-outcomes.ts';
-import { heldBundle } from './attempt.ts';
 import type { FederatedTrustDomain } from './federated-trust-domain.ts';
 import { isStaleAt, secondsOf } from './federation-status.ts';
+import { heldBundle } from './foreign-bundle.ts';
 
 /** Why nothing is tried for a resource; undefined where its bundle is fetched or read. */
 export type Idle = { readonly reason: FederationReason; readonly detail: string } | undefined;

@@ -1,7 +1,8 @@
 import { webContext } from '../../client/bundle-endpoint.ts';
-import { heldBundle, tryToGet } from '../../signer/federation/attempt.ts';
+import { tryToGet } from '../../signer/federation/attempt.ts';
 import { countingOnes, type FederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
 import type { ForeignBundle } from '../../signer/federation/foreign-bundle.ts';
+import { heldBundle } from '../../signer/federation/foreign-bundle.ts';
 import { clusterTrustBundles } from '../../signer/kube/resources.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { type ClusterTrustBundle, metadataFields } from '../../signer/kube/types.ts';

@@ -1,5 +1,5 @@
-import { heldBundle } from '../../signer/federation/attempt.ts';
 import type { FederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
+import { heldBundle } from '../../signer/federation/foreign-bundle.ts';
 import { conditionIn } from '../../signer/kube/conditions.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { type BundleKey, bundleKeys } from './bundle-keys.ts';
