@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
+import { importsOf, loadedBy } from './loaded.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -10,7 +11,8 @@ const root = join(import.meta.dirname, '../..');
  * with sources has a line of its own. `signer` is the wiring beside main.ts, which may use everything in signer/.
  */
 const library = ['spiffe', 'spiffe/pki'];
-const kube = ['signer/kube', 'client', ...library];
+const observe = ['signer/observe', 'client', ...library];
+const kube = ['signer/kube', ...observe];
 const facts = ['signer/authority', 'signer/authority/upstream', 'signer/identity', 'signer/keys', ...kube];
 const mayUse: Record<string, readonly string[]> = {
   'spiffe/pki': [],
@@ -22,11 +24,10 @@ const mayUse: Record<string, readonly string[]> = {
   // It joins what decides and signs in the signer with what delivers in a pod.
   dev: [
     ...['signer/token', 'signer/token/http', 'signer/token/svid', 'signer/token/caller', 'signer/trust'],
-    ...['signer/authority', 'signer/identity', 'signer/keys', 'signer/kube', 'signer/observe'],
-    ...['workload', 'workload/api', 'client', ...library],
+    ...['signer/authority', 'signer/identity', 'signer/keys', 'workload', 'workload/api', ...kube],
   ],
-  'signer/observe': ['client', 'spiffe/pki'],
-  'signer/kube': ['client', ...library],
+  'signer/observe': ['client', ...library],
+  'signer/kube': observe,
   'signer/identity': kube,
   'signer/keys': kube,
   'signer/authority': ['signer/keys', ...kube],
@@ -55,22 +56,31 @@ const mayUse: Record<string, readonly string[]> = {
  * The rest belongs to the running signer alone.
  */
 const mayBeUsedByTools = [
-  ...[
-    'signer/trust',
-    'signer/federation',
-    'signer/config',
-    'signer/issuance',
-    'signer/signers',
-    'signer/token/caller',
-  ],
-  ...['signer/token/svid', 'signer/observe', 'workload', 'workload/api', 'workload/helper', 'dev', ...facts],
+  ...['signer/trust', 'signer/federation', 'signer/config', 'signer/issuance', 'signer/signers'],
+  ...['signer/token/caller', 'signer/token/svid'],
+  ...['workload', 'workload/api', 'workload/helper', 'dev', ...facts],
 ];
+
+/** The ways that imports go, as docs/development.md has them: steps from left to right, each of one folder or several. */
+const [waysOfProgram = '', waysOfTools = ''] = [
+  ...readFileSync(join(root, 'docs/development.md'), 'utf8').matchAll(/^```text\n([^`]*→[^`]*)^```$/gm),
+].map(([, ways = '']) => ways.replaceAll('\n  →', ' →'));
+const stepsOf = (way: string) => way.split(' → ').map((step) => step.trim().split(', '));
+
+/** The folders of tools/: each may import those that come later. */
+const toolFolders = stepsOf(waysOfTools).flat().slice(0, -1);
+/** Its place in that order. What is in tools/ itself serves all of them. */
+const toolRank = (file: string) => {
+  const [, folder = '', inside] = file.split('/');
+  return inside === undefined ? toolFolders.length : toolFolders.indexOf(folder);
+};
 
 /** The table of rights that a replica needs. It stands beside the wiring, and `kubespiffe doctor` reads it. */
 const permissionsFile = 'signer/permissions.ts';
 
-/** The entry that starts the signer for `kubespiffe signer`. */
+/** The entry that starts the signer for `kubespiffe signer`, and the list of all commands. */
 const toolsEntry = 'tools/main.ts';
+const toolsEntries = [toolsEntry, 'tools/cli.ts'];
 
 /** Every coded error of the project, which even spiffe/pki raises. */
 const errorsFile = 'spiffe/errors.ts';
@@ -103,22 +113,25 @@ function sources(folder: string): string[] {
 
 /** Who gets what, and for how long: the same facts always give the same answer. */
 const deciding = [
+  'signer/authority/change.ts',
+  'signer/authority/issue-leaf.ts',
+  'signer/authority/rotation-plan.ts',
+  'signer/authority/rotation.ts',
+  'signer/authority/transitions.ts',
+  'signer/authority/verbs.ts',
   'signer/federation/federated-trust-domain.ts',
   'signer/federation/federation-status.ts',
   'signer/federation/foreign-bundle.ts',
   'signer/federation/schedule.ts',
-  'signer/identity/guard-rails.ts',
-  'signer/identity/identify.ts',
-  'signer/identity/registered-name.ts',
-  'signer/identity/registration-fields.ts',
-  'signer/identity/registration-grant.ts',
-  'signer/identity/registration.ts',
-  'signer/identity/resolve.ts',
-  'signer/identity/template.ts',
   'signer/issuance/decide.ts',
   'signer/issuance/validity.ts',
 ];
-const decides = (file: string) => deciding.includes(file);
+/** Folders in which every file is like that. */
+const pureFolders = [...library, 'signer/identity'];
+const isPure = (file: string) => deciding.includes(file) || pureFolders.includes(dirname(file));
+/** What of Node.js does no input or output. */
+const pureModules = ['node:buffer', 'node:crypto', 'node:util'];
+const onlyIsIP = "import { isIP } from 'node:net';";
 
 const textOf = (file: string) => readFileSync(join(root, file), 'utf8');
 
@@ -134,14 +147,28 @@ test('every folder of the program has its place in the house', () => {
   assert.deepEqual([...folders].sort(), Object.keys(mayUse).sort());
 });
 
+test('what the list allows goes along the ways of docs/development.md', () => {
+  const ways = waysOfProgram.trim().split('\n').map(stepsOf);
+  const inHouse = (name: string) => (existsSync(join(root, 'signer', name)) ? `signer/${name}` : name);
+  const ranks = ways.map(
+    (way) => new Map(way.flatMap((step, rank) => step.map((name) => [inHouse(name), rank]))),
+  );
+  const goes = (from: string, to: string) =>
+    ranks.some((rank) => (rank.get(from) ?? Number.NaN) < (rank.get(to) ?? Number.NaN));
+  const rows = [...Object.entries(mayUse), ['tools', mayBeUsedByTools] as const];
+  assert.deepEqual(
+    rows.flatMap(([from, allowed]) => allowed.filter((to) => !goes(from, to)).map((to) => ({ from, to }))),
+    [],
+  );
+});
+
 test('imports go down the layers, never up, sub-folders included', () => {
   const wrong = programImports.filter(isOurs).filter(({ from, to }) => {
     const folder = dirname(from);
     const target = dirname(to);
     if (target === folder || to === errorsFile) return false;
     if (folder === 'signer') return !Object.hasOwn(mayUse, target);
-    const allowed = mayUse[folder] ?? [];
-    return !allowed.includes(target) && !(target === 'signer/observe' && folder.startsWith('signer/'));
+    return !mayUse[folder]?.includes(target);
   });
   assert.deepEqual(wrong, []);
 });
@@ -154,23 +181,38 @@ test('tools use what lies below the running signer', () => {
   assert.deepEqual(wrong, []);
 });
 
+test('imports among the folders of tools go one way', () => {
+  const folders = new Set(sources('tools').map((file) => file.split('/').slice(1, -1)[0] ?? ''));
+  folders.delete('');
+  assert.deepEqual([...folders].sort(), [...toolFolders].sort());
+  const wrong = importsBelow('tools').filter(
+    ({ from, to }) =>
+      isOurs({ from, to }) &&
+      to.startsWith('tools/') &&
+      !toolsEntries.includes(from) &&
+      toolRank(to) < toolRank(from),
+  );
+  assert.deepEqual(wrong, []);
+});
+
 test('the program does not use its tests', () => {
   const wrong = [...programImports, ...importsBelow('tools')].filter(({ to }) => to.startsWith('test/'));
   assert.deepEqual(wrong, []);
 });
 
-test('what decides does no input or output', () => {
-  assert.deepEqual(programSources.filter(decides).sort(), deciding);
-  const wrong = programImports.filter(
-    ({ from, to }) => decides(from) && to.startsWith('node:') && to !== 'node:crypto',
-  );
+test('what decides does no input or output, and loads nothing that does', () => {
+  assert.deepEqual(deciding, programSources.filter((file) => deciding.includes(file)).sort());
+  const loaded = new Set(programSources.filter(isPure).flatMap((file) => [...loadedBy(file)]));
+  const wrong = [...loaded]
+    .filter((file) => file.endsWith('.ts'))
+    .flatMap((file) => importsOf(file).map((to) => ({ file, to })))
+    .filter(({ to }) => !to.endsWith('.ts') && !pureModules.includes(to))
+    .filter(({ file, to }) => to !== 'node:net' || !textOf(file).includes(onlyIsIP));
   assert.deepEqual(wrong, []);
 });
 
 test('what decides, and the folders below, take time and randomness from their callers', () => {
-  const pure = programSources.filter(
-    (file) => decides(file) || [...library, 'signer/identity', 'signer/authority'].includes(dirname(file)),
-  );
+  const pure = programSources.filter((file) => isPure(file) || dirname(file) === 'signer/authority');
   const clock = /new Date\(\)|Date\.now|performance\.now/;
   const randomness = /Math\.random|randomBytes|randomUUID|randomInt|getRandomValues/;
   assert.deepEqual(

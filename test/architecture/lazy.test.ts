@@ -1,29 +1,7 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
 import { exported } from '../../scripts/npm-package.ts';
-
-const root = join(import.meta.dirname, '../..');
-
-/** What a file loads with itself: its static imports of values, by name of the package or path below the root. */
-function importsOf(file: string): string[] {
-  const source = readFileSync(join(root, file), 'utf8');
-  return [...source.matchAll(/^(?:import|export)\s(?!type\b)(?:[^;]*?\sfrom\s)?'([^']+)'/gm)].map(
-    ([, to = '']) => (to.startsWith('.') ? relative(root, join(root, dirname(file), to)) : to),
-  );
-}
-
-function loadedBy(entry: string): Set<string> {
-  const loaded = new Set<string>();
-  const open = [entry];
-  for (let file = open.pop(); file !== undefined; file = open.pop()) {
-    if (loaded.has(file)) continue;
-    loaded.add(file);
-    if (file.endsWith('.ts')) open.push(...importsOf(file));
-  }
-  return loaded;
-}
+import { loadedBy } from './loaded.ts';
 
 test('a signer in a pod that listens to nobody and sends no traces loads no YAML, and nothing of its endpoints and of OpenTelemetry', () => {
   const loaded = loadedBy('signer/process.ts');

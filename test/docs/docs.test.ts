@@ -240,24 +240,31 @@ test('every alert has its runbook, with what it means, what to look at, what to 
   }
 });
 
-test('every folder of the program has its row in the house, and every file beside them', async () => {
+/** The rows of the table of folders: what stands between backticks in their first cells. */
+async function placesInTheHouse(): Promise<string[]> {
   const { text } = await readPage('docs/development.md');
   const rows = text.split('\n## The house\n')[1]?.split('\n## ')[0] ?? '';
-  const named = [...rows.matchAll(/^\| (`.+?) \|/gm)].flatMap(([, places = '']) =>
-    [...places.matchAll(/`((?:signer|spiffe|client|workload)\/[\w./-]*)`/g)].map(([, name = '']) =>
-      name.replace(/\/$/, ''),
-    ),
+  return [...rows.matchAll(/^\| (`.+?`) \|/gm)].flatMap(([, places = '']) =>
+    [...places.matchAll(/`([\w./-]+)`/g)].map(([, name = '']) => name.replace(/\/$/, '')),
   );
-  const expected = [
-    ...(await readdir(join(checkout, 'signer'))).map((name) => `signer/${name}`),
-    'client',
-    'workload',
-    'workload/api',
-    'workload/helper',
-    'spiffe',
-    'spiffe/pki',
-  ];
-  assert.deepEqual(named.sort(), expected.sort());
+}
+
+test('every folder with code has its row in the house, and every file of the signer beside its folders', async () => {
+  const top = (await readdir(checkout, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory() && !/^\.|^node_modules$|^dist$/.test(entry.name))
+    .map(({ name }) => name);
+  const program = ['signer', 'spiffe', 'client', 'workload', 'dev', 'tools'];
+  const files = await Promise.all(
+    program.map((folder) => readdir(join(checkout, folder), { recursive: true })),
+  );
+  const withCode = files.flatMap((names, index) =>
+    names.filter((name) => /\.tsx?$/.test(name)).map((name) => dirname(join(program[index] ?? '', name))),
+  );
+  const inSigner = (await readdir(join(checkout, 'signer'))).filter((name) => name.endsWith('.ts'));
+  const expected = new Set([...top, ...withCode, ...inSigner.map((name) => `signer/${name}`)]);
+  // Its files and folders have rows of their own.
+  expected.delete('signer');
+  assert.deepEqual((await placesInTheHouse()).sort(), [...expected].sort());
 });
 
 test('every dependency has its reason, where it belongs', async () => {
