@@ -121,6 +121,7 @@ function isAnswer(reason: Reason): boolean {
 
 function auditRecord({ request, reason, certificate, span }: Report, message: string): AuditRecord {
   return {
+    event: 'pod-certificate',
     outcome: auditOutcome[outcomes[reason].verdict],
     reason,
     message,

@@ -35,6 +35,7 @@ export interface IssuedCertificate {
  * one that the API server confirmed.
  */
 export interface AuditRecord extends Partial<IssuedCertificate> {
+  event: 'pod-certificate';
   /** What became of the request. */
   outcome: 'Issued' | 'Denied' | 'Wait' | 'Drop';
   reason: Reason;

@@ -24,7 +24,7 @@ type All<T> = Readonly<Record<keyof T, boolean>>;
 
 /** The compiler holds these to the records; the tables of the page are held to these. */
 const ofRequest = {
-  ...{ outcome: true, reason: true, message: true, signer: true, namespace: true },
+  ...{ event: true, outcome: true, reason: true, message: true, signer: true, namespace: true },
   ...{ request: true, pod: true, serviceAccount: true, node: true },
   ...{
     spiffeId: true,

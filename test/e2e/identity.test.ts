@@ -464,6 +464,7 @@ for (const choice of clusterChoices()) {
       assert.deepEqual(line, {
         level: 'info',
         audit: true,
+        event: 'pod-certificate',
         outcome: 'Issued',
         reason: 'Issued',
         signer: 'kubespiffe.io/spiffe',

@@ -51,6 +51,7 @@ test('an audit record is one line, marked as audit, whatever the log level', () 
   createLogger({ level: 'error', destination });
   const audit = createAudit({ replica: 'signer-0', destination });
   audit({
+    event: 'pod-certificate',
     outcome: 'Issued',
     reason: 'Issued',
     signer: 'kubespiffe.io/spiffe',
