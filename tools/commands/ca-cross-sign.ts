@@ -1,4 +1,4 @@
-import { type AddCommand, addCommand } from '../command.ts';
+import { type AddCommand, addCommand, required } from '../command.ts';
 import { type ChangeOptions, changePool, printChange, withChange } from '../pool/pool-change.ts';
 
 interface Options extends ChangeOptions {
@@ -17,10 +17,12 @@ export const caCrossSign: AddCommand = (parent, terminal) =>
     kubespiffe ca cross-sign ca-2 --by ca-1
     kubespiffe ca trust ca-2-by-ca-1
     kubespiffe ca activate ca-2-by-ca-1`,
-    options: [withChange],
+    options: [
+      required('--by <authority>', 'Id of the root that signs it: the one that everybody has.'),
+      withChange,
+    ],
   })
     .argument('<authority>', 'Id of the new root, which does not sign yet.')
-    .requiredOption('--by <authority>', 'Id of the root that signs it: the one that everybody has.')
     .action(async (id: string, options: Options) => {
       const { crossSign } = await import('../../signer/authority/cross-sign.ts');
       const change = await changePool(options, terminal, (document, { now }) =>

@@ -1,5 +1,5 @@
 import { type AuthorityKeyType, authorityKeyTypes } from '../../spiffe/pki/algorithms.ts';
-import { type AddCommand, addCommand, choice } from '../command.ts';
+import { type AddCommand, addCommand, choice, required } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { writeNewFile } from '../new-file.ts';
 import { type CaContentOptions, caContentOf, withCaContent } from '../pool/ca-content-options.ts';
@@ -22,11 +22,13 @@ export const caRoot: AddCommand = (parent, terminal) =>
     examples: `
     # A root for ten years
     kubespiffe ca root --trust-domain example.org --cert root.pem --key root.key`,
-    options: [withCaContent('1')],
+    options: [
+      required('--trust-domain <name>', 'Trust domain of the root.'),
+      required('--cert <file>', 'File that is made for the certificate.'),
+      required('--key <file>', 'File that is made for the private key (PKCS#8, PEM, not encrypted).'),
+      withCaContent('1'),
+    ],
   })
-    .requiredOption('--trust-domain <name>', 'Trust domain of the root.')
-    .requiredOption('--cert <file>', 'File that is made for the certificate.')
-    .requiredOption('--key <file>', 'File that is made for the private key (PKCS#8, PEM, not encrypted).')
     .option('--ca-id <id>', 'Distinguishes this root from others; a part of its name.', 'root-1')
     .addOption(choice('--key-type <type>', 'Type of the key.', authorityKeyTypes, 'ecdsa-p384'))
     .option('--lifetime <duration>', 'How long the root is valid.', '87600h')

@@ -4,7 +4,7 @@ import { certificatesPem, decodePem } from '../../spiffe/pki/pem.ts';
 import type { SupportedKey } from '../../spiffe/pki/spki.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
-import { type AddCommand, addCommand } from '../command.ts';
+import { type AddCommand, addCommand, required } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, usageError } from '../errors.ts';
 import { fromNow } from '../output.ts';
@@ -29,14 +29,16 @@ export const caSign: AddCommand = (parent, terminal) =>
     examples: `
     # On the machine that has the root
     kubespiffe ca sign issuing.csr --cert root.pem --key root.key > issuing.pem`,
-    options: [withCaContent('0')],
+    options: [
+      required(
+        '--cert <file>',
+        'PEM file with the CA that signs; those above it, up to the root, may follow.',
+      ),
+      required('--key <file>', 'PEM file with its private key.'),
+      withCaContent('0'),
+    ],
   })
     .argument('<request>', 'File with the request of `kubespiffe ca csr`; - is standard input.')
-    .requiredOption(
-      '--cert <file>',
-      'PEM file with the CA that signs; those above it, up to the root, may follow.',
-    )
-    .requiredOption('--key <file>', 'PEM file with its private key.')
     .option('--trust-domain <name>', 'Trust domain of the new CA. (default: that of the CA that signs)')
     .option(
       '--lifetime <duration>',
