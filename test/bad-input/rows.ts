@@ -67,7 +67,7 @@ export const badInput: readonly BadInput[] = [
     ],
   },
   {
-    input: "`userAnnotations` in the pod's source",
+    input: "`userAnnotations` in the pod's source that the signer does not know",
     verdict: ['InvalidUnverifiedUserAnnotations'],
     tests: [
       [requests, 'denies an annotation key, and the condition says which one and what to do'],
@@ -79,7 +79,8 @@ export const badInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'annotations of the pod itself, 256 KiB of them, with names and expansions in them',
+    input:
+      'annotations of the pod itself that `podAnnotations` does not name, 256 KiB of them, with names and expansions in them',
     verdict: ['Issued'],
     tests: [[hostile, '256 KiB of annotations on a pod, with names and expansions in them, change nothing']],
   },

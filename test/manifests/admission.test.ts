@@ -118,6 +118,20 @@ test('every signer name of kubespiffe.io is covered, and no name that only begin
   assert.equal((await create('kubespiffe.io.example/spiffe'))?.status, 201);
 });
 
+test('a node cannot change the labels of its pods, by which registrations select, but their annotations', async () => {
+  await node.newPod('labelled');
+  const path = '/api/v1/namespaces/default/pods/labelled/status';
+  const patch = (metadata: object) =>
+    node.speak('PATCH', path, { metadata }, 'application/strategic-merge-patch+json');
+  const refused = await patch({ labels: { app: 'payments' } });
+  assert.equal(refused.status, 403);
+  assert.match(refused.message, /cannot update labels through pod status/);
+  assert.equal((await patch({ annotations: { 'example.org/team': 'payments' } })).status, 200);
+  const pod = await controlPlane.request('GET', '/api/v1/namespaces/default/pods/labelled');
+  const { annotations } = (pod.body as { metadata: { annotations?: Record<string, string> } }).metadata;
+  assert.equal(annotations?.['example.org/team'], 'payments');
+});
+
 test('a node still cannot ask for a pod of another node', async () => {
   const other = await joinNode(controlPlane, 'node-b');
   const answer = await other.speak('POST', requestsPath(), await certificateRequest(facts));
