@@ -89,11 +89,7 @@ export function buildProgram(terminal: Terminal, done: Done): Command {
     caWho,
     caEvict,
   ]);
-  group('bundle', 'Show, fetch and verify what SVIDs are verified by.', [
-    bundleShow,
-    bundleFetch,
-    bundleVerify,
-  ]);
+  group('bundle', 'Show, fetch and verify trust bundles.', [bundleShow, bundleFetch, bundleVerify]);
   group('federation', 'Check, show and refresh the bundles of other trust domains, and invite them.', [
     federationCheck,
     federationList,

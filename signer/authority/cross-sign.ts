@@ -13,7 +13,7 @@ import { isPublished } from './states.ts';
  * The pool with one more authority: the key of one root, with a certificate by another root. What it signs is accepted by
  * those who have either root, so nobody has to learn of the new one first: other trust domains above all.
  *
- * @param id the new root, which is not active yet. by: the root that everybody has.
+ * @param id the new root, which is not active yet. by: the root that every verifier has.
  * @throws as signCa
  */
 export async function crossSign(
@@ -25,7 +25,7 @@ export async function crossSign(
   const [record, issuer] = found;
   if (!record || !issuer || record === issuer) {
     const cas = authorities.filter(({ kind }) => kind === 'X509').map((each) => each.id);
-    return refusal(`${found[0] ? by : id} is no other CA of the pool`, `name two of ${cas.join(', ')}`);
+    return refusal(`the pool has no other CA ${found[0] ? by : id}`, `name two of ${cas.join(', ')}`);
   }
   const newId = `${id}-by-${by}`;
   if (!isAuthorityId(newId)) return refusal(`${newId} is too long for an id`, 'give the CAs shorter ids');
@@ -39,7 +39,7 @@ export async function crossSign(
       return refusal(`authority ${each.id} has no private key in the pool`, 'use one that has its key');
   }
   if (!isPublished(issuer.state))
-    return refusal(`authority ${by} is ${issuer.state}`, 'use the root that everybody has');
+    return refusal(`authority ${by} is ${issuer.state}`, 'use a root that every verifier has');
   const [own, other] = [readAuthority(record, id, trustDomain), readAuthority(issuer, by, trustDomain)];
   if (!own.ok) return refusal(own.problem.message, own.problem.remedy);
   if (!other.ok) return refusal(other.problem.message, other.problem.remedy);

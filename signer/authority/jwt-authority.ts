@@ -44,7 +44,7 @@ export function readJwtAuthority(
       problem: poolProblem(reason ?? 'PoolMalformed', `${field}.${member}`, what, remedy),
     }) as const;
   const replace = 'correct the key, or put a copy back with `kubespiffe ca restore`';
-  if (!isJwtKind(kind)) return refuse('kind', `is ${kind}, which is no kind for JWT-SVIDs`, replace);
+  if (!isJwtKind(kind)) return refuse('kind', `is ${kind}, which cannot sign JWT-SVIDs`, replace);
 
   const privateKey = record.privateKey === undefined ? undefined : readPrivateKey(record.privateKey);
   if (privateKey?.ok === false) return refuse('privateKey', privateKey.reason, replace);

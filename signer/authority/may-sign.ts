@@ -9,7 +9,7 @@ import { type PoolProblem, poolProblem, type Refusable, refuse } from './problem
 import { isPublished } from './states.ts';
 
 /**
- * When an authority may sign: once everybody who verifies can know its root or its key. All times are in seconds.
+ * When an authority may sign: once every verifier can have its root or its key. All times are in seconds.
  */
 
 /** How far a replica's view of the pool may be behind while it still signs: confirmedWithinMs of view.ts. */

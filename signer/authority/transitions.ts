@@ -163,7 +163,7 @@ export function retireAuthority(
   const record = document.authorities.find((each) => each.id === name || rootOf(each) === fingerprint(name));
   if (!record) {
     const ids = document.authorities.map(({ id }) => id).join(', ');
-    return refusal(`${name} is no authority of the pool`, `name one of ${ids}`);
+    return refusal(`the pool has no authority ${name}`, `name one of ${ids}`);
   }
   if (record.state === 'retired') {
     return refusal(`authority ${record.id} is retired already`, `leave out --drop-authority ${name}`);

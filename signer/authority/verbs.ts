@@ -145,7 +145,7 @@ function activate(
   const early =
     from <= now
       ? undefined
-      : `authority ${id} may sign from ${rfc3339(Math.ceil(from))} on, when everybody who verifies can know it: ` +
+      : `authority ${id} may sign from ${rfc3339(Math.ceil(from))} on, when every verifier can have it: ` +
         `until then no ${isJwtKind(kind) ? 'tokens' : 'certificates'} are signed`;
   return { ok: true, authorities: makeActive(record, document.authorities), consequence: below ?? early };
 }
@@ -202,7 +202,7 @@ function taint(record: AuthorityRecord, document: PoolDocument, { now, timing, .
 
 /** A mark that was wrong is taken back. What was tainted never signs again, as its key may still be stolen. */
 function untaint(record: AuthorityRecord, document: PoolDocument): Step | Refusal {
-  if (!record.tainted) return refusal(`authority ${record.id} is not tainted`, 'nothing is to be done');
+  if (!record.tainted) return refusal(`authority ${record.id} is not tainted`, 'nothing to do');
   const mayStillSign = record.state !== 'retiring';
   const authorities = document.authorities.map((each): AuthorityRecord => {
     if (each !== record) return each;

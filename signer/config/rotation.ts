@@ -25,7 +25,7 @@ export function resolveRotation(values: ValuesOf<typeof rotationSettings>) {
   return {
     /** Whether a replica takes the steps, or only shows that they are due. */
     isAutomatic: values.rotation === 'automatic',
-    /** The issuer of cert-manager that signs the CAs of the pool; undefined where they are roots of their own. */
+    /** The issuer of cert-manager that signs the CAs of the pool; undefined where they are self-signed roots. */
     issuer: values.caIssuer,
     policy,
   };

@@ -13,11 +13,11 @@ export const rotationSettings = inSection('Authorities', {
   },
   caIssuer: {
     type: certManagerIssuer,
-    otherwise: 'CAs are roots of their own',
+    otherwise: 'CAs are self-signed roots',
     description:
       'Issuer of cert-manager that signs the CAs, such as `ClusterIssuer/company`. With `rotation` `automatic`, one replica ' +
-      'asks it for the next one by a CertificateRequest in the namespace of the pool, a week ahead at least. The pool must ' +
-      'have its root already. It needs a right that the guide to a company PKI names.',
+      'requests the next CA at least a week ahead, with a CertificateRequest in the namespace of the pool. The pool must ' +
+      'have the root of the issuer already. The guide to a company PKI names the right that this needs.',
   },
   caLifetime: {
     type: duration('1d', '3650d'),

@@ -29,7 +29,7 @@ const algorithms: Readonly<Record<string, string>> = {
  */
 export function awsOpener(options: object = {}): Opener {
   return async (ref) => {
-    if (ref.backend !== 'aws') throw new Error(`${ref.uri} is no key of AWS KMS`);
+    if (ref.backend !== 'aws') throw new Error(`${ref.uri} is not a key of AWS KMS`);
     const { KMSClient, SignCommand, GetPublicKeyCommand } = loadPackage('@aws-sdk/client-kms') as AwsPackage;
     // What failed twice is retried by the signer, which shows meanwhile what is wrong.
     const client = new KMSClient({ region: ref.region, maxAttempts: 2, ...options });

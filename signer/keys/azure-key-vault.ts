@@ -41,7 +41,7 @@ export function azureOpener(
   given: { readonly credential?: unknown; readonly options?: object } = {},
 ): Opener {
   return async (ref) => {
-    if (ref.backend !== 'azure') throw new Error(`${ref.uri} is no key of Azure Key Vault`);
+    if (ref.backend !== 'azure') throw new Error(`${ref.uri} is not a key of Azure Key Vault`);
     const { CryptographyClient, KeyClient } = loadPackage('@azure/keyvault-keys') as AzurePackage;
     const { options = {}, credential = defaultCredential() } = given;
     const vault = `https://${ref.host}`;

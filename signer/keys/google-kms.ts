@@ -27,7 +27,7 @@ const once = { retry: null };
  */
 export function googleOpener(options: object = {}): Opener {
   return async (ref) => {
-    if (ref.backend !== 'google') throw new Error(`${ref.uri} is no key of Google Cloud KMS`);
+    if (ref.backend !== 'google') throw new Error(`${ref.uri} is not a key of Google Cloud KMS`);
     const { KeyManagementServiceClient } = loadPackage('@google-cloud/kms') as GooglePackage;
     // Over HTTP and JSON: the gRPC of this library would be a second one beside ours.
     const client = new KeyManagementServiceClient({ fallback: true, ...options });

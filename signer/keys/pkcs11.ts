@@ -56,7 +56,7 @@ export function pkcs11Opener({ module, pinFile, concurrency, env }: Pkcs11Settin
   }
 
   return async (ref, signal) => {
-    if (ref.backend !== 'pkcs11') throw new Error(`${ref.uri} is no key of a PKCS#11 token`);
+    if (ref.backend !== 'pkcs11') throw new Error(`${ref.uri} is not a key of a PKCS#11 token`);
     if (module === undefined) throw new Error('the setting pkcs11Module is not set');
     signal.throwIfAborted();
     const child = startProcess(concurrency, env);

@@ -34,7 +34,7 @@ export const federationOutcomes = {
   ),
   EndpointUnreachable: row(
     'Unreachable',
-    'The bundle could not be fetched: {}. Check the source in the spec, the network, and by what an endpoint is verified.',
+    'The bundle could not be fetched: {}. Check the source in the spec, the network, and how the endpoint is verified.',
   ),
   EndpointUnverifiable: row(
     'Unreachable',

@@ -129,7 +129,7 @@ export const outcomes = {
   ),
   RequestsUnguarded: wait(
     'cluster administrator',
-    'Others than nodes may create requests, so the signer answers none ({}). Apply ' +
+    'Clients other than nodes may create requests, so the signer answers no request ({}). Apply ' +
       'manifests/base/admission-policy.yaml of the version of this signer.',
     { alarm: true },
   ),

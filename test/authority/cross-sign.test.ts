@@ -135,7 +135,7 @@ describe('a root that another root has signed', () => {
   const retiring: AuthorityRecord = { ...old, state: 'retiring', deactivatedAt: rfc3339(now) };
   const { privateKey: ___, ...keyless } = unpublished;
   const rows: [name: string, document: PoolDocument, what: RegExp][] = [
-    ['one of the two does not exist', newPool(trustDomain, old), /ca-2 is no other CA of the pool/],
+    ['one of the two does not exist', newPool(trustDomain, old), /the pool has no other CA ca-2/],
     [
       'the new root is tainted',
       newPool(trustDomain, old, { ...unpublished, tainted: true }),

@@ -117,7 +117,7 @@ describe('an authority that is dropped', () => {
     const unknown = retireAuthority(poolOf(next), 'ca-9', now, lifetimes);
     assert.deepEqual(unknown, {
       ok: false,
-      what: 'ca-9 is no authority of the pool',
+      what: 'the pool has no authority ca-9',
       remedy: 'name one of ca-2',
     });
     const twice = retireAuthority(poolOf({ ...ca, state: 'retired' }), 'ca-1', now, lifetimes);

@@ -9,7 +9,7 @@ const pool = 'authority/key-by-reference.test.ts';
 export const keyRows: readonly BadInput[] = [
   {
     input:
-      'a `keyRef` that is none, names a module, a PIN or a host, stands beside a private key, or is that of an Ed25519 CA',
+      'a `keyRef` that is malformed, names a module, a PIN or a host, stands beside a private key, or is that of an Ed25519 CA',
     verdict: ['PoolUnusable'],
     tests: [
       [reference, 'reads any text without an exception, and repeats none of it'],

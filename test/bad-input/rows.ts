@@ -279,11 +279,14 @@ export const badInput: readonly BadInput[] = [
     tests: [[unguarded, 'leaves a request that was created without the policy unanswered once it is back']],
   },
   {
-    input: 'an admission policy that is missing, or lets others than nodes create requests',
+    input: 'an admission policy that is missing, or lets clients other than nodes create requests',
     verdict: ['RequestsUnguarded'],
     tests: [
       [unguarded, 'answers nothing while the policy is missing, and says so everywhere'],
-      [unguarded, 'answers nothing while the policy or its binding lets others than nodes create requests'],
+      [
+        unguarded,
+        'answers nothing while the policy or its binding lets clients other than nodes create requests',
+      ],
     ],
   },
   {

@@ -174,7 +174,7 @@ describe('a signer whose admission policy is missing or changed', () => {
     await signer.ready();
   });
 
-  it('answers nothing while the policy or its binding lets others than nodes create requests', async (t) => {
+  it('answers nothing while the policy or its binding lets clients other than nodes create requests', async (t) => {
     const kept = await Promise.all(
       [policyPath, bindingPath].map(async (path) => (await controlPlane.request('GET', path)).body.spec),
     );

@@ -33,7 +33,7 @@ export const bundleFetch: AddCommand = (parent, terminal) =>
       'With https_web the endpoint is verified like a web server, with https_spiffe by its X509-SVID. A bundle that readers\n' +
       'must refuse is not printed. There is a warning for each part that they must ignore.',
     examples: `
-    # From a server of the web
+    # From an endpoint with a Web PKI certificate
     kubespiffe bundle fetch https://spiffe.example.org/bundle --trust-domain example.org
 
     # From an endpoint with an SVID, whose bundle is known from before
@@ -42,7 +42,7 @@ export const bundleFetch: AddCommand = (parent, terminal) =>
       --endpoint-bundle known.json`,
     options: [
       required('--trust-domain <name>', 'Trust domain whose bundle it is.'),
-      choice('--profile <profile>', 'How the endpoint proves to be the right one.', profiles, 'https_web'),
+      choice('--profile <profile>', 'How the endpoint proves its identity.', profiles, 'https_web'),
     ],
   })
     .argument('<url>', 'The URL of the endpoint.')

@@ -23,8 +23,8 @@ export function formatOption(description: string): Option {
 export const bundleShow: AddCommand = (parent, terminal) =>
   addCommand(parent, 'show', {
     description:
-      'Print what a pool publishes: the bundle that others verify its SVIDs by.\n\n' +
-      'The bytes are those that the bundle endpoint serves. There is no private key in them.',
+      'Print the bundle of a pool: the keys that verify its SVIDs.\n\n' +
+      'The bytes are those that the bundle endpoint serves. They contain no private key.',
     examples: `
     # The SPIFFE bundle
     kubespiffe bundle show

@@ -23,8 +23,8 @@ export const caAddJwtKey: AddCommand = (parent, terminal) =>
   addCommand(parent, 'add-jwt-key', {
     description:
       'Add a key for JWT-SVIDs to an existing pool.\n\n' +
-      'It is published at once. Where no key of its type is active it becomes the active one, and signs once all who\n' +
-      'verify tokens can know it (15 min unless configured); else it is kept in reserve.',
+      'It is published at once. If no key of its type is active, it becomes the active one, and signs once every verifier\n' +
+      'can have it (15 min unless configured). If one is active, the new key is kept in reserve.',
     examples: `
     # For Microsoft Entra, which accepts RS256 only
     kubespiffe ca add-jwt-key --type rs256`,

@@ -9,16 +9,16 @@ interface Options extends ChangeOptions {
 export const caCrossSign: AddCommand = (parent, terminal) =>
   addCommand(parent, 'cross-sign', {
     description:
-      'Have the root of the pool that everybody knows sign a new root.\n\n' +
-      'Makes one more authority, ID-by-OTHER, with the key of the new root. Its certificates are accepted by those who have\n' +
-      'either root, so it can sign before partners in other trust domains have learned of the new root.',
+      'Sign a new root with a root that every verifier already has.\n\n' +
+      'Makes one more authority, ID-by-OTHER, with the key of the new root. Verifiers that have either root accept its\n' +
+      'certificates, so it can sign before partners in other trust domains have received the new root.',
     examples: `
-    # Let ca-2 sign before everybody has its root
+    # Let ca-2 sign before every verifier has its root
     kubespiffe ca cross-sign ca-2 --by ca-1
     kubespiffe ca trust ca-2-by-ca-1
     kubespiffe ca activate ca-2-by-ca-1`,
     options: [
-      required('--by <authority>', 'Id of the root that signs it: the one that everybody has.'),
+      required('--by <authority>', 'Id of the root that signs it: one that every verifier has.'),
       withChange,
     ],
   })

@@ -39,7 +39,7 @@ export const caCsr: AddCommand = (parent, terminal) =>
     .addOption(
       choice(
         '--key-type <type>',
-        'Type of the key. (default: as of the active CA, or ecdsa-p256)',
+        'Type of the key. (default: same as the active CA, or ecdsa-p256)',
         authorityKeyTypes,
       ),
     )

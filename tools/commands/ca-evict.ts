@@ -27,9 +27,9 @@ export const caEvict: AddCommand = (parent, terminal, done) =>
   addCommand(parent, 'evict', {
     description:
       'Evict the pods that hold certificates of a CA, so that the pods in their place get new ones.\n\n' +
-      'Kubelet renews a certificate by its time alone. Evictions respect PodDisruptionBudgets: a pod that one protects is\n' +
-      'tried again until --timeout. Pods without a controller are left alone, since nothing would replace them.\n' +
-      'Refused while the CA still signs, and while no other one does.',
+      'Kubelet renews a certificate only because of its age, whichever CA signed it. Evictions respect\n' +
+      'PodDisruptionBudgets: a pod that one protects is tried again until --timeout. Pods without a controller are left\n' +
+      'alone, since nothing would replace them. Refused while the CA still signs, and while no other CA does.',
     examples: `
     # Which pods would be evicted, and may they be?
     kubespiffe ca evict ca-1 --dry-run
@@ -42,14 +42,10 @@ export const caEvict: AddCommand = (parent, terminal, done) =>
     .addOption(delayOption())
     .option('--dry-run', 'Evict nothing: have the API server check each eviction.')
     .option('--rate <number>', 'Pods a second, from 0.01 to 100.', '1')
-    .option(
-      '--timeout <duration>',
-      'How long pods that a PodDisruptionBudget protects are tried again.',
-      '10m',
-    )
+    .option('--timeout <duration>', 'How long to retry pods that a PodDisruptionBudget protects.', '10m')
     .option(
       '--include-unknown',
-      'Also pods whose requests were deleted, so that it is not known which CA signed for them.',
+      'Include pods whose requests were deleted; which CA signed for them is not known.',
     )
     .action(async (authority: string, options: Options) => {
       done(await evict(terminal, authority, options));

@@ -51,7 +51,7 @@ export const caImport: AddCommand = (parent, terminal) =>
     # A CA of cert-manager
     kubespiffe ca import --from-secret cert-manager/root --trust-domain example.org
 
-    # An intermediate in files, with the root that it ends in
+    # An intermediate CA in files, with its root
     kubespiffe ca import --ca-id issuing-1 \\
       --cert issuing.pem --key issuing.key --chain root.pem --trust-domain example.org
 
@@ -71,7 +71,7 @@ export const caImport: AddCommand = (parent, terminal) =>
       new Option('--chain <file>', 'PEM file with the certificates above the CA, up to the root.'),
       new Option('--mesh-pool <file>', 'Import the CAs of this pool of ahmedtd/mesh-example (JSON).'),
       new Option('--ca-id <id>', 'Name of the CA within the pool.'),
-      new Option('--trust-domain <name>', 'Trust domain of the CA, if its certificate does not say it.'),
+      new Option('--trust-domain <name>', 'Trust domain of the CA, if its certificate does not contain it.'),
       new Option(
         '--request <id>',
         'The certificate is the answer to the request of this CA of the pool (`ca csr`).',

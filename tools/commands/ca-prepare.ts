@@ -42,7 +42,9 @@ export const caPrepare: AddCommand = (parent, terminal) =>
   })
     .addOption(typeOption())
     .option('--ca-id <id>', 'Id of the new authority. (default: the next number)')
-    .addOption(choice('--key-type <type>', 'Key of a CA. (default: as of the active one)', authorityKeyTypes))
+    .addOption(
+      choice('--key-type <type>', 'Key of a CA. (default: same as the active CA)', authorityKeyTypes),
+    )
     .option('--lifetime <duration>', 'Lifetime of a CA.', '8760h')
     .action(async (options: Options) => {
       if (options.upstream !== undefined) {

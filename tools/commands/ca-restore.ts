@@ -52,19 +52,19 @@ export const caRestore: AddCommand = (parent, terminal) =>
   addCommand(parent, 'restore', {
     description:
       'Put a copy of a pool Secret back.\n\n' +
-      'Those who poll the bundle take the one with the greater sequence, so the sequence of the copy is raised above\n' +
-      'all that were published. An authority that was tainted or retired since the copy was made stays so. Roots and\n' +
-      'keys that only the pool in the cluster has, or only its ClusterTrustBundle, are kept: they may verify\n' +
-      'certificates and tokens that are in use.',
+      'Readers of the bundle keep the one with the greatest sequence, so the sequence of the copy is raised above all\n' +
+      'that were published. An authority that was tainted or retired since the copy was made stays so. Roots and keys\n' +
+      'that exist only in the current pool, or only in its ClusterTrustBundle, are kept. They may verify certificates\n' +
+      'and tokens that are in use.',
     examples: `
-    # Keep a copy where keys may be, and put it back
+    # Make a copy in a place that is safe for keys, and put it back
     kubectl get secret -n kubespiffe kubespiffe-pool -o yaml > ~/kubespiffe-pool.yaml
     kubespiffe ca restore --from ~/kubespiffe-pool.yaml
 
     # See first what it would keep, taint and leave out
     kubespiffe ca restore --from ~/kubespiffe-pool.yaml --dry-run
 
-    # A sequence above the time had been set by hand, as the signers say
+    # The signers report that a sequence above the current time was set by hand
     kubespiffe ca restore --from ~/kubespiffe-pool.yaml --published-sequence 4000000000
 
     # Take out an authority that stopped signing more than a day ago, which is the maxLifetime of the signer
@@ -82,8 +82,8 @@ export const caRestore: AddCommand = (parent, terminal) =>
   })
     .option(
       '--published-sequence <number>',
-      'The highest spiffe_sequence that was published, where that is above the time in seconds and in no ' +
-        'ClusterTrustBundle.',
+      'The highest spiffe_sequence ever published. Needed only if it is above the current Unix time and no ' +
+        'ClusterTrustBundle has it.',
       parseSequence,
     )
     .option(
@@ -94,10 +94,10 @@ export const caRestore: AddCommand = (parent, terminal) =>
     )
     .option(
       '--max-lifetime <duration>',
-      'The setting maxLifetime of the signer: so long after it stopped signing an authority may be dropped.',
+      "The signer's maxLifetime. An authority may be dropped this long after it stopped signing.",
       `${longestCertificateSeconds / 3600}h`,
     )
-    .option('--force-drop', 'Drop it although what it signed may be in use. Connections break.')
+    .option('--force-drop', 'Drop it even if what it signed may be in use. Connections break.')
     .option('--replace-unreadable', 'Replace a pool that cannot be read, and lose what only that pool has.')
     .addOption(serverDryRun())
     .action(async (options: Options) => {

@@ -17,15 +17,15 @@ interface Options extends CaContentOptions {
 export const caRoot: AddCommand = (parent, terminal) =>
   addCommand(parent, 'root', {
     description:
-      'Make an offline root in files: it signs the CAs of the pool, and is in no cluster.\n\n' +
+      'Make an offline root in files. It signs the CAs of the pool, and is in no cluster.\n\n' +
       'Uses no cluster and no network. Keep the key in a place where it cannot be copied.',
     examples: `
     # A root for ten years
     kubespiffe ca root --trust-domain example.org --cert root.pem --key root.key`,
     options: [
       required('--trust-domain <name>', 'Trust domain of the root.'),
-      required('--cert <file>', 'File that is made for the certificate.'),
-      required('--key <file>', 'File that is made for the private key (PKCS#8, PEM, not encrypted).'),
+      required('--cert <file>', 'New file for the certificate.'),
+      required('--key <file>', 'New file for the private key (PKCS#8, PEM, not encrypted).'),
       withCaContent('1'),
     ],
   })

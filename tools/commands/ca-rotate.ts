@@ -32,9 +32,9 @@ export const caRotate: AddCommand = (parent, terminal) =>
   addCommand(parent, 'rotate', {
     description:
       'Replace the CA, or the JWT key, that signs.\n\n' +
-      'Prepares a new one, publishes it, lets it sign once everybody who verifies can know it, and takes the old one out\n' +
-      'of the bundles once nothing that it signed is valid any more. Each step is one write. Where it has to wait, it\n' +
-      'says until when and ends, or waits with --wait. Run the same command again to continue.',
+      'Prepares a new one, publishes it, lets it sign once every verifier can have it, and takes the old one out of the\n' +
+      'bundles once nothing that it signed is valid any more. Each step is one write. If a step must wait, the command\n' +
+      'prints until when and ends, or waits with --wait. Run the same command again to continue.',
     examples: `
     # Begin, and come back when it says so
     kubespiffe ca rotate

@@ -24,8 +24,8 @@ export const caSign: AddCommand = (parent, terminal) =>
   addCommand(parent, 'sign', {
     description:
       'Sign the request of a CA with a CA in files. Uses no cluster and no network.\n\n' +
-      'Prints the new certificate and those above it (PEM), for `ca import --request`. Of the request only the key is\n' +
-      'used: name, trust domain and rights come from these options and from the CA that signs.',
+      'Prints the new certificate and those above it (PEM), for `ca import --request`. Only the key of the\n' +
+      'request is used: name, trust domain and rights come from these options and from the CA that signs.',
     examples: `
     # On the machine that has the root
     kubespiffe ca sign issuing.csr --cert root.pem --key root.key > issuing.pem`,

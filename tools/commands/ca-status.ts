@@ -16,13 +16,13 @@ type Options = ChangeOptions & SettingsOptions & OutputOptions;
 export const caStatus: AddCommand = (parent, terminal) =>
   addCommand(parent, 'status', {
     description:
-      'Show the life of each CA and JWT key: what happened when, from when on the next step is safe, and what it is.\n\n' +
+      'Show the history of each CA and JWT key, its next step, and from when that step is safe.\n\n' +
       'Times are those that the pool has recorded.',
     examples: `
     # The timeline of each authority, and the next step
     kubespiffe ca status --max-lifetime 24h
 
-    # From when on may the old CA be taken out?
+    # When may the old CA be removed?
     kubespiffe ca status -o json | jq -r '.authorities[] | select(.state == "retiring").neededUntil'`,
     options: [withSecretName, withCluster, withBundleSuffix, withTiming, withSignerSettings, outputOption()],
   })

@@ -46,14 +46,14 @@ const texts: Readonly<Record<Verb, Text>> = {
   },
   trust: {
     summary: 'Publish an authority in the live bundles. It does not sign.',
-    more: 'After the propagation delay every verifier can know it.',
+    more: 'After the propagation delay every verifier can have it.',
     noticed:
-      'everybody who verifies gets its root or key within the propagation delay; nothing is signed with it yet',
+      'every verifier gets its root or key within the propagation delay; nothing is signed with it yet',
     asksSigner: true,
     mayForce: true,
   },
   activate: {
-    summary: 'Let a trusted authority sign. The one before it only verifies from then on.',
+    summary: 'Let a trusted authority sign. The previous one then only verifies.',
     more: 'Refused before the propagation delay has passed; --wait waits for it.',
     noticed: 'new certificates or tokens come from it; those that are in use stay valid',
     asksSigner: true,
@@ -62,7 +62,7 @@ const texts: Readonly<Record<Verb, Text>> = {
   retire: {
     summary: 'Remove an authority from the bundles once nothing that it signed is valid any more.',
     more: 'Refused until then; --wait waits for it. The entry stays in the pool without its key.',
-    noticed: 'everybody who verifies refuses what it signed, which has ended unless it is forced',
+    noticed: 'every verifier refuses what it signed; all of that has expired unless the step is forced',
     mayWait: true,
     asksForReason: true,
   },
@@ -93,9 +93,9 @@ export function whoNotices(verb: Verb | 'prepare'): string {
 
 const waitOption = new Option(
   '--wait',
-  'Wait until it breaks nothing, then do it. May be interrupted and started again.',
+  'Wait until it is safe, then do it. May be interrupted and started again.',
 );
-const forceOption = new Option('--force', 'Do it now, although it breaks what the refusal says.');
+const forceOption = new Option('--force', 'Do it now, even if it breaks what the refusal names.');
 const reasonOption = new Option('--reason <text>', 'Why it is forced; for the audit line and the Event.');
 
 /** `kubespiffe ca preview`, `trust`, `activate`, `retire`, `remove`, `taint`, `untaint`: one step of one authority. */

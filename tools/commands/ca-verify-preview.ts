@@ -39,7 +39,7 @@ export const caVerifyPreview: AddCommand = (parent, terminal) =>
   addCommand(parent, 'verify-preview', {
     description:
       'Let a pod verify a test certificate of a CA that is in preview.\n\n' +
-      'Signs a certificate that is valid for 15 minutes and whose key nobody has, and starts a Job that projects the\n' +
+      'Signs a certificate that is valid for 15 minutes, discards its key, and starts a Job that projects the\n' +
       'preview bundle and verifies it. The result is recorded in the pool. With the setting caPreviewVerified a rotation\n' +
       'goes on only then.',
     examples: `

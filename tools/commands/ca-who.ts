@@ -20,7 +20,7 @@ export const caWho: AddCommand = (parent, terminal) =>
   addCommand(parent, 'who', {
     description:
       'List the pods that hold certificates of a CA.\n\n' +
-      'They are known by their requests, which Kubernetes deletes after some 15 min. Pods with older certificates are\n' +
+      'It reads the requests of the pods, which Kubernetes deletes after about 15 min. Pods with older certificates are\n' +
       'listed as not known; the audit lines of the signer name the authority of each.',
     examples: `
     # Who still depends on the old CA?

@@ -25,7 +25,7 @@ const devRotate: AddCommand = (parent, terminal) =>
     kubespiffe dev rotate --ca`,
     options: [withFolder],
   })
-    .argument('[workloads...]', 'Such as shop/web; all without any.')
+    .argument('[workloads...]', 'Such as shop/web. Default: all.')
     .option(
       '--ca',
       'Let the next CA and JWT key sign. The roots of both stay while certificates of both are valid.',
@@ -42,14 +42,14 @@ const devExpire: AddCommand = (parent, terminal) =>
   addCommand(parent, 'expire', {
     description:
       'Let certificates expire.\n\n' +
-      'They end in seconds, and are not renewed before `kubespiffe dev rotate`: as where the signer cannot be reached\n' +
+      'They end in seconds, and are not renewed before `kubespiffe dev rotate`: as if the signer could not be reached\n' +
       'for long. Programs should say so, and refuse peers whose certificate has expired.',
     examples: `
     # See what shop/web does without a valid certificate
     kubespiffe dev expire shop/web`,
     options: [withFolder],
   })
-    .argument('[workloads...]', 'Such as shop/web; all without any.')
+    .argument('[workloads...]', 'Such as shop/web. Default: all.')
     .action((workloads: readonly string[], options: Options) =>
       ask(terminal, options, { ask: 'expire', workloads: workloads.map(workloadOf) }),
     );
@@ -57,7 +57,7 @@ const devExpire: AddCommand = (parent, terminal) =>
 const devTaint: AddCommand = (parent, terminal) =>
   addCommand(parent, 'taint', {
     description:
-      'Replace the CA as after the theft of its key.\n\n' +
+      'Replace the CA, as if its key had been stolen.\n\n' +
       'It signs no more, the next one replaces all certificates at once, and its root leaves the bundle seconds later.\n' +
       'Programs that keep their first certificate or roots fail then.',
     examples: `

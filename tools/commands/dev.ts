@@ -26,14 +26,14 @@ export const dev: AddCommand = (parent, terminal, done) => {
   const command = addCommand(parent, 'dev', {
     description:
       'Run a trust domain on this machine, for development.\n\n' +
-      'Each workload gets a folder with its certificate, the roots and a token, as a pod has it, and a Workload API. All\n' +
-      'is renewed like there, but every few minutes. It needs no cluster and no privileges. Everything is in a folder\n' +
+      'Each workload gets a Workload API, and a folder with its certificate, the roots and a token, as in a pod. They are\n' +
+      'renewed as in a cluster, but every few minutes. It needs no cluster and no privileges. Everything is in a folder\n' +
       'that only you can enter, and ends with the command. Not for production.',
     examples: `
     # Two workloads, shop/web and shop/api
     kubespiffe dev
 
-    # Other workloads, and certificates that live 30 seconds
+    # Other workloads, and certificates that are valid for 30 seconds
     kubespiffe dev --workload billing/ledger --workload billing/bank --lifetime 30s`,
     options: [withFolder],
   })

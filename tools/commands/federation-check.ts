@@ -33,7 +33,7 @@ export const federationCheck: AddCommand = (parent, terminal) =>
       'Nothing is trusted and no cluster is asked. What was found is written to standard error. The resource on standard\n' +
       'output can be applied. The signer may reach the endpoint over another network than this machine.',
     examples: `
-    # An endpoint with a certificate of the web
+    # An endpoint with a Web PKI certificate
     kubespiffe federation check https://bundle.partner.example/bundle --trust-domain partner.example
 
     # An endpoint with an SVID, and then trust it

@@ -37,7 +37,7 @@ export const federationInvite: AddCommand = (parent, terminal) =>
     description:
       'Print what another trust domain must configure to fetch our bundle.\n\n' +
       'For kubespiffe it is a FederatedTrustDomain, for SPIRE a command and the same as configuration. Trust domain, profile\n' +
-      'and roots are those of the signer in the cluster. Nothing printed is secret, but who receives it must know that it\n' +
+      'and roots are those of the signer in the cluster. Nothing printed is secret, but the recipient must know that it\n' +
       'comes from you.',
     examples: `
     # For a cluster with kubespiffe

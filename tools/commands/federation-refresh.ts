@@ -26,7 +26,7 @@ const pollEveryMs = 250;
 export const federationRefresh: AddCommand = (parent, terminal, done) =>
   addCommand(parent, 'refresh', {
     description:
-      'Have the signer fetch the bundle of another trust domain now, and show what came of it.\n\n' +
+      'Have the signer fetch the bundle of another trust domain now, and show the result.\n\n' +
       `Sets the annotation ${refreshAnnotation}, which needs patch on federatedtrustdomains. Ends with 1 when the\n` +
       'bundle was not taken.',
     examples: `

@@ -37,16 +37,16 @@ export const token: AddCommand = (parent, terminal) =>
     description:
       'Get a JWT-SVID (--endpoint), verify one (--verify), or show what a token contains (--decode).\n\n' +
       'With --endpoint, the token in the file is a projected ServiceAccount token, and the JWT-SVID is printed; with\n' +
-      "--certificate, the pod's certificate stands in for the token, where the endpoint takes it. With --x509 it gets\n" +
-      'a certificate instead: the key is made here, and goes into the folder and nowhere else.\n' +
-      'Tokens come from a file or from standard input, so that no list of processes shows them; --decode and\n' +
+      "--certificate, the pod's certificate is used instead of a token, if the endpoint accepts it. With --x509 it gets\n" +
+      'a certificate instead: the key is made here, and is written to the folder only.\n' +
+      'Tokens are read from a file or from standard input, so that they do not appear in process lists. --decode and\n' +
       '--verify never print a signature. Ends with 1 when the token is refused or not valid.',
     examples: `
     # Get one, as a pod does
     kubespiffe token /run/spiffe/token --endpoint https://kubespiffe-tokens.kubespiffe.svc/token \\
       --roots /run/spiffe/roots.pem --audience https://api.example.org > token.jwt
 
-    # The same with the certificate of the pod in place of a token
+    # The same with the certificate of the pod instead of a token
     kubespiffe token --certificate /run/spiffe/credentials.pem --roots /run/spiffe/roots.pem \\
       --endpoint https://kubespiffe-tokens.kubespiffe.svc/jwt-svid --audience https://api.example.org
 
@@ -54,7 +54,7 @@ export const token: AddCommand = (parent, terminal) =>
     kubespiffe token /run/spiffe/token --x509 /run/svid --roots /run/spiffe/roots.pem \\
       --endpoint https://kubespiffe-tokens.kubespiffe.svc/x509-svid
 
-    # What is in it, and which clauses of JWT-SVID it does not keep
+    # What is in it, and which clauses of the JWT-SVID standard it violates
     kubespiffe token --decode token.jwt
 
     # Whether it is valid for an audience

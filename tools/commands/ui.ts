@@ -26,7 +26,7 @@ export const ui: AddCommand = (parent, terminal) =>
     description:
       'Serve a page that shows the identities of the cluster, its CAs and its peers, until SIGTERM.\n\n' +
       'Listens on 127.0.0.1 only, reads with the rights of the kubeconfig, and changes nothing. The URL that it prints\n' +
-      'holds a secret, and nothing is shown without it. With --credentials it shows what the pod holds that it runs in.\n' +
+      'holds a secret, and nothing is shown without it. With --credentials it shows the credentials of its own pod.\n' +
       'Private keys and usable tokens are never shown.',
     examples: `
     # Open the URL that it prints

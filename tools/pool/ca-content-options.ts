@@ -11,7 +11,7 @@ export const withCaContent = (pathLengthWithoutOption: string) => (command: Comm
   command
     .option(
       '--path-length <number>',
-      `How many CAs may stand between this one and a leaf. (default: ${pathLengthWithoutOption})`,
+      `Maximum number of CAs between this one and a leaf. (default: ${pathLengthWithoutOption})`,
     )
     .option(
       '--name-constraints',

@@ -56,7 +56,7 @@ export function withTiming(command: Command): Command {
   return command
     .option(
       '--max-lifetime <duration>',
-      'The setting maxLifetime of the signer: what a CA has signed may be valid for so long.',
+      "The signer's maxLifetime: how long a certificate of a CA can be valid.",
       `${longestCertificateSeconds / 3600}h`,
     )
     .addOption(delayOption());
@@ -67,8 +67,8 @@ const delayFlag = '--propagation-delay';
 export function delayOption(): Option {
   return new Option(
     `${delayFlag} <duration>`,
-    'How long a root or key must be published before it signs. (default: by the settings of the signer; ' +
-      `${usualRootPropagationSeconds} s for a CA and ${jwtPropagationSeconds(defaultJwtPropagation)} s for a JWT key where they are not read)`,
+    'How long a root or key must be published before it signs. (default: from the settings of the signer; ' +
+      `if they are not read, ${usualRootPropagationSeconds} s for a CA and ${jwtPropagationSeconds(defaultJwtPropagation)} s for a JWT key)`,
   ).argParser(checkedDelay);
 }
 
@@ -83,7 +83,7 @@ export function withChange(command: Command): Command {
 }
 
 export function serverDryRun(): Option {
-  const description = 'Write nothing: say what would be, and have the API server check it.';
+  const description = 'Write nothing: show what would change, and have the API server check it.';
   return choice('--dry-run [mode]', description, ['none', 'server']).preset('server');
 }
 

@@ -50,7 +50,7 @@ export function withNewSecret(command: Command): Command {
     )
     .option(
       '--start-anew',
-      'Make a new CA although roots of the trust domain are published; the new pool keeps them published.',
+      'Make a new CA even if roots of the trust domain are published; the new pool keeps them published.',
     )
     .addOption(outputOption('Print the Secret (default with --dry-run: yaml).'))
     .option('--show-private-key', 'Print the private key as it is; otherwise a placeholder stands for it.');

@@ -55,7 +55,7 @@ function describePolicyStep(
   now: number,
   { isAutomatic, signsFrom }: { readonly isAutomatic: boolean; readonly signsFrom: number },
 ): string {
-  if (!step) return 'nothing is to be done';
+  if (!step) return 'nothing to do';
   if (step.kind === 'blocked') return `${step.what}; ${step.remedy}`;
   if (step.kind !== 'wait') {
     const reserve =

@@ -144,5 +144,5 @@ const issuerForm = /^(?=.{1,150}$)https?:\/\/[a-z0-9.-]{1,80}(:\d{1,5})?(\/[\w-]
 
 /** A value of an unverified token, if it looks like a name. Refusals are logged, and it may be anything. */
 function shown(text: string, form = /^[\w#-]{1,12}$/): string {
-  return form.test(text) ? text : 'something that is no name';
+  return form.test(text) ? text : 'text that is not a name';
 }

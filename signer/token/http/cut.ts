@@ -35,7 +35,7 @@ export function createCut(needs: CutNeeds): (error: NodeJS.ErrnoException, socke
   };
   const noHttp: Problem = {
     status: '400 Bad Request',
-    refusal: refuse('RequestMalformed', 'it is no HTTP/1.1'),
+    refusal: refuse('RequestMalformed', 'it is not HTTP/1.1'),
   };
   const parting = new WeakSet<Socket>();
 
