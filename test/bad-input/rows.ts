@@ -293,9 +293,9 @@ export const badInput: readonly BadInput[] = [
     input: 'more than 64 open requests for one pod',
     verdict: ['TooManyOpenRequests'],
     tests: [
-      [controller, 'has 64 of them looked at, and the next one when one of those is gone'],
-      [controller, 'does not keep another pod from its certificate'],
-      [controller, 'has only those counted whose facts are its own'],
+      [controller, 'a pod has 64 requests considered, and the next one when one of those is gone'],
+      [controller, 'a pod with many open requests does not delay the certificate of another pod'],
+      [controller, 'only requests with the facts of a pod count towards the limit of the pod'],
     ],
   },
   {

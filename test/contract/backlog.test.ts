@@ -46,7 +46,7 @@ describe('requests that wait for a pool', () => {
     return request;
   }
 
-  it('get no Event when the pool is read a moment after them', async () => {
+  it('waiting requests get no Event when the pool is read a moment after them', async () => {
     const request = await requestBefore({ kind: 'delay', ms: 1_500 });
     assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
     // The log is written at the end of a turn, after the answer.
@@ -60,7 +60,7 @@ describe('requests that wait for a pool', () => {
     );
   });
 
-  it('are told when the pool cannot be read at all, and issued once it can', async () => {
+  it('waiting requests are reported when the pool cannot be read at all, and issued once it can', async () => {
     const request = await requestBefore({ kind: 'answer', status: 403 });
     assert.match(
       await noteOn(request.spec.podUID),
@@ -90,13 +90,13 @@ describe('requests that wait for a pool', () => {
   const foundUnpublished = () =>
     signer.lines().filter(({ audit, reason }) => audit && reason === 'TrustNotPublished').length;
 
-  it('are not all tried while the roots are on their way at a first install, but when they are seen', async () => {
+  it('waiting requests are tried when the roots are seen, and most of them not before, at a first install', async () => {
     const pods = await firstInstall(0);
     // Those whose own next try falls in between.
     assert.ok(foundUnpublished() < pods.length / 2, `${foundUnpublished()} of ${pods.length}`);
   });
 
-  it('are told on their pods that there is no pool, and not that its roots are still on their way', async () => {
+  it('waiting requests report on their pods that there is no pool, and not that its roots are not published yet', async () => {
     const pods = await firstInstall(2_000);
     assert.ok(foundUnpublished() > 0, 'some were tried meanwhile');
     // Events are written in their order, a little later: one that was caused after these shows that no more come.

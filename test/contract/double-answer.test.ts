@@ -68,7 +68,7 @@ describe('requests that two replicas answer, because neither sees the Lease of t
       .filter((line) => line.audit === true && line.reason === 'Issued')
       .map((line): [string, string] => [(line.request as { uid: string }).uid, String(line.serial)]);
 
-  it('carry one certificate each, told by the one whose it is, and are left alone by the other', async () => {
+  it('each request gets one certificate, reported by the replica that wrote it, and the other replica leaves it alone', async () => {
     const { body } = await controlPlane.request('GET', leases);
     assert.equal(body.items.length, replicas.length, 'both keep a Lease');
     // They have tried for ten seconds to read the Leases by then.

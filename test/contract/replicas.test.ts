@@ -90,7 +90,7 @@ describe('two replicas with requests that wait', () => {
 
   let waiting: Waiting[];
 
-  it('tell of each once: Event, audit line and metric come from its owner', async () => {
+  it('a waiting request is reported once: Event, audit line and metric come from its owner', async () => {
     waiting = await makeWaiting(8);
     for (const each of waiting) {
       const [event] = await waitFor('its Event', async () => {
@@ -117,7 +117,7 @@ describe('two replicas with requests that wait', () => {
     assert.equal(await countedWaits(), waiting.length);
   });
 
-  it('tell anew when what they wait for is another thing', async () => {
+  it('a waiting request is reported again when its reason changes', async () => {
     await putPool(controlPlane, await aPool({ trustDomain: 'example.com' }));
     for (const each of waiting) {
       await waitFor('an Event that says so', async () =>
@@ -127,7 +127,7 @@ describe('two replicas with requests that wait', () => {
     }
   });
 
-  it('leave no pod without an Event when one of them dies', async () => {
+  it('every waiting pod has an Event even if one replica dies', async () => {
     const [victim] = signers;
     await victim?.child.stop('SIGKILL');
     const more = await makeWaiting(6);
@@ -146,7 +146,7 @@ describe('two replicas with requests that wait', () => {
     waiting.push(...more);
   });
 
-  it('answer all of them once they can', async () => {
+  it('waiting requests are all answered once the replicas can sign', async () => {
     await putPool(controlPlane, pool);
     for (const { request } of waiting) {
       const { conditions } = await answerTo(controlPlane, request);
@@ -154,7 +154,7 @@ describe('two replicas with requests that wait', () => {
     }
   });
 
-  it('a replica whose name is longer than the API server takes goes by one short name everywhere', async () => {
+  it('a replica whose name is too long for the API server uses one short name everywhere', async () => {
     await Promise.all(signers.map((signer) => signer.child.stop()));
     const kubeconfig = await controlPlane.kubeconfigFor({
       namespace: 'kubespiffe',

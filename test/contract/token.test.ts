@@ -58,7 +58,7 @@ describe('the token endpoint', () => {
   }
 
   describe('a good request', () => {
-    it('gives a JWT-SVID of the same SPIFFE ID as the certificate has, which jose verifies', async () => {
+    it('a good request gets a JWT-SVID with the SPIFFE ID of the certificate, which jose verifies', async () => {
       const pod = await createPod(controlPlane);
       const answer = await endpoint.exchange(await tokenFor(controlPlane, pod));
       const { payload, protectedHeader } = await verified(answer);
@@ -71,7 +71,7 @@ describe('the token endpoint', () => {
       assert.equal(Number(payload.exp) - Number(payload.iat), 310);
     });
 
-    it('is answered as RFC 8693 says', async () => {
+    it('a good request is answered as RFC 8693 says', async () => {
       const pod = await createPod(controlPlane);
       const answer = await endpoint.exchange(await tokenFor(controlPlane, pod));
       const { access_token: _token, ...rest } = answer.json;
@@ -84,7 +84,7 @@ describe('the token endpoint', () => {
       assert.match(String(answer.headers['content-type']), /^application\/json/);
     });
 
-    it('may come in the short form, with the token as Bearer', async () => {
+    it('a good request may use the short form, with the token as Bearer', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenFor(controlPlane, pod);
       const answer = await endpoint.call({
@@ -97,7 +97,7 @@ describe('the token endpoint', () => {
       assert.equal(payload.sub, 'spiffe://example.org/ns/default/sa/default');
     });
 
-    it('gets RS256 for an audience that wants it', async () => {
+    it('a good request gets RS256 for an audience that needs it', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenFor(controlPlane, pod);
       const answer = await endpoint.exchange(token, { audience: 'https://cloud.example.com' });
@@ -105,7 +105,7 @@ describe('the token endpoint', () => {
       assert.equal(decodeProtectedHeader(String(answer.json.access_token)).alg, 'RS256');
     });
 
-    it('is repeated without a further review, and counted as such', async () => {
+    it('a repeated request needs no further review, and is counted as such', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenFor(controlPlane, pod);
       const reviews = () => endpoint.signer.metric('kubespiffe_token_reviews_total', { result: 'good' });
@@ -115,7 +115,7 @@ describe('the token endpoint', () => {
       assert.equal(await reviews(), once);
     });
 
-    it('leaves an audit line with who and what, and no token', async () => {
+    it('a good request leaves an audit line with who and what, and no token', async () => {
       const pod = await createPod(controlPlane);
       const answer = await endpoint.exchange(await tokenFor(controlPlane, pod));
       const { payload } = await verified(answer);
@@ -134,7 +134,7 @@ describe('the token endpoint', () => {
       });
     });
 
-    it('never gets more than the rest of its own token', async () => {
+    it('a JWT-SVID never outlives the ServiceAccount token of its request', async () => {
       const pod = await createPod(controlPlane);
       const facts = await factsOf(controlPlane, pod);
       const exp = facts.now + 90;
@@ -147,7 +147,7 @@ describe('the token endpoint', () => {
   });
 
   describe('a bad token', () => {
-    it('is refused with its code, each of the table, signed by the key of the API server', async () => {
+    it('each bad token of the table is refused with its code, although the key of the API server signed it', async () => {
       const facts = await factsOf(controlPlane, await createPod(controlPlane));
       for (const { name, token, code } of badTokens(facts)) {
         if (token.length > 60_000) continue;
@@ -157,7 +157,7 @@ describe('the token endpoint', () => {
       }
     });
 
-    it('is refused by the API server where only it can tell', async () => {
+    it('a token that only the API server can recognise as bad is refused', async () => {
       const facts = await factsOf(controlPlane, await createPod(controlPlane));
       for (const { name, token, code } of refusedByReview(facts)) {
         const answer = await endpoint.exchange(token);
@@ -165,13 +165,13 @@ describe('the token endpoint', () => {
       }
     });
 
-    it('that the API server gave out for itself is refused', async () => {
+    it('a token for the API server itself is refused', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenFor(controlPlane, pod, { audiences: [] });
       assertRefused(await endpoint.exchange(token), 'AudienceWrong');
     });
 
-    it('for another audience is told on its pod by an Event, and the audit line names the pod', async () => {
+    it('a token for another audience is reported in an Event on its pod, and the audit line names the pod', async () => {
       const pod = await createPod(controlPlane);
       const { name, uid } = pod.metadata;
       const token = await tokenFor(controlPlane, pod, { audiences: ['vault'] });
@@ -194,7 +194,7 @@ describe('the token endpoint', () => {
       assert.match(event.note, /project one with the audience spiffe:.*token-endpoint and no other/);
     });
 
-    it('for another audience is not told on the pod that it names, where nobody vouches for its claims', async () => {
+    it('an unverified token for another audience causes no Event on the pod that it names', async () => {
       const pod = await createPod(controlPlane);
       const facts = await factsOf(controlPlane, pod);
       const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -213,7 +213,7 @@ describe('the token endpoint', () => {
       assert.ok(!endpoint.signer.output().includes(String(pod.metadata.uid)));
     });
 
-    it('of a pod of another cluster is refused, although issuer, audience and names are the same', async () => {
+    it('a token of a pod of another cluster is refused, although issuer, audience and names are the same', async () => {
       const pod = await createPod(controlPlane, { name: 'twin' });
       await verified(await endpoint.exchange(await tokenFor(controlPlane, pod)));
       const other = await startControlPlane();
@@ -225,24 +225,24 @@ describe('the token endpoint', () => {
       }
     });
 
-    it('that we issued ourselves is refused: a JWT-SVID is no credential here', async () => {
+    it('a JWT-SVID that we issued is refused, because it is not a credential here', async () => {
       const answer = await endpoint.exchange(await tokenFor(controlPlane, await createPod(controlPlane)));
       assertRefused(await endpoint.exchange(String(answer.json.access_token)), 'IssuerUnknown');
     });
 
-    it('that others accept as well is refused', async () => {
+    it('a token that other receivers accept as well is refused', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenFor(controlPlane, pod, { audiences: [endpointAudience, 'vault'] });
       assertRefused(await endpoint.exchange(token), 'AudienceWrong');
     });
 
-    it('without a pod is refused', async () => {
+    it('a token without a pod is refused', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenFor(controlPlane, pod, { bound: false });
       assertRefused(await endpoint.exchange(token), 'NotBoundToPod');
     });
 
-    it('from a Secret is refused with a message of its own', async () => {
+    it('a token from a Secret is refused with a message of its own', async () => {
       const secrets = '/api/v1/namespaces/default/secrets';
       await create(controlPlane, secrets, {
         metadata: { name: 'legacy', annotations: { 'kubernetes.io/service-account.name': 'default' } },
@@ -271,7 +271,7 @@ describe('the token endpoint', () => {
       assert.equal((await endpoint.exchange(token)).status, 400);
     }
 
-    it('that is deleted gets nothing more, although its token was reviewed a moment ago', async () => {
+    it('a deleted pod gets no more tokens, although its token was reviewed a moment ago', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenFor(controlPlane, pod);
       await verified(await endpoint.exchange(token));
@@ -281,7 +281,7 @@ describe('the token endpoint', () => {
       assert.ok(performance.now() - deletedAt < 5_000);
     });
 
-    it('that was replaced by one of the same name gets nothing with the old token', async () => {
+    it('a pod that was replaced by one of the same name gets nothing with the old token', async () => {
       const name = 'replaced-0';
       const pod = await createPod(controlPlane, { name });
       const token = await tokenFor(controlPlane, pod);
@@ -293,7 +293,7 @@ describe('the token endpoint', () => {
     });
 
     for (const phase of ['Succeeded', 'Failed']) {
-      it(`that has ${phase.toLowerCase()} gets nothing more`, async () => {
+      it(`a pod that has ${phase.toLowerCase()} gets no more tokens`, async () => {
         const pod = await createPod(controlPlane);
         const token = await tokenFor(controlPlane, pod);
         await verified(await endpoint.exchange(token));
@@ -311,7 +311,7 @@ describe('the token endpoint', () => {
       });
     }
 
-    it('that is terminating is served while its time lasts, and not after', async () => {
+    it('a terminating pod is served until its grace period ends, and not after', async () => {
       const pod = await createPod(controlPlane, { finalizers: ['example.org/hold'] });
       const token = await tokenFor(controlPlane, pod);
       await controlPlane.request('DELETE', `${podPath(pod)}?gracePeriodSeconds=3`);
@@ -320,7 +320,7 @@ describe('the token endpoint', () => {
       await controlPlane.request('PATCH', podPath(pod), { metadata: { finalizers: null } });
     });
 
-    it('that asks too often is told to wait', async () => {
+    it('a pod that sends too many requests is asked to wait', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenFor(controlPlane, pod);
       const answers = await Promise.all(Array.from({ length: 40 }, () => endpoint.exchange(token)));
@@ -388,7 +388,7 @@ describe('the token endpoint', () => {
       ],
     ];
     for (const [name, different, reason, error] of parameters) {
-      it(`with ${name} is refused`, async () => {
+      it(`a request with ${name} is refused`, async () => {
         assertRefused(await endpoint.exchange(token, different), reason, 400, error);
       });
     }
@@ -397,38 +397,38 @@ describe('the token endpoint', () => {
       `grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=${token}` +
       `&subject_token_type=urn:ietf:params:oauth:token-type:jwt&audience=${audience}`;
 
-    it('with two audiences is refused, as one is the default', async () => {
+    it('a request with two audiences is refused, because one is the default maximum', async () => {
       assertRefused(await post(`${exchange()}&audience=b`), 'AudienceTooMany', 400, 'invalid_target');
     });
     for (const repeated of ['grant_type', 'subject_token', 'subject_token_type']) {
-      it(`with ${repeated} twice is refused`, async () => {
+      it(`a request with ${repeated} twice is refused`, async () => {
         assertRefused(await post(`${exchange()}&${repeated}=x`), 'ParameterRepeated');
       });
     }
-    it('with two credentials is refused', async () => {
+    it('a request with two credentials is refused', async () => {
       const headers = { ...form, authorization: `Bearer ${token}` };
       assertRefused(await post(exchange(), headers), 'CredentialsRepeated');
     });
-    it('with a broken percent-encoding is refused', async () => {
+    it('a request with a broken percent-encoding is refused', async () => {
       assertRefused(await post(`${exchange()}%zz`), 'RequestMalformed');
     });
-    it('with the token in the URL is not looked at', async () => {
+    it('a request with the token in the URL is refused without a look at the token', async () => {
       assertRefused(await post('', form, `/token?${exchange()}`), 'ParameterMissing');
     });
-    it('of another content type is refused', async () => {
+    it('a request of another content type is refused', async () => {
       assertRefused(await post('{}', { 'content-type': 'application/json' }), 'RequestMalformed');
       assertRefused(await post('x', { 'content-type': 'text/plain' }), 'RequestMalformed');
       assertRefused(await post('', {}), 'RequestMalformed');
     });
-    it('of more than 64 KiB is refused', async () => {
+    it('a request of more than 64 KiB is refused', async () => {
       assertRefused(await post(`audience=${'a'.repeat(70_000)}`), 'RequestTooLarge', 413);
     });
-    it('with too large headers is refused', async () => {
+    it('a request with too large headers is refused', async () => {
       const answer = await post(exchange(), { ...form, 'x-large': 'a'.repeat(20_000) });
       assert.equal(answer.status, 431);
       assert.equal(answer.json.reason, 'RequestTooLarge');
     });
-    it('for another path or with another method is refused', async () => {
+    it('a request for another path or with another method is refused', async () => {
       assertRefused(await endpoint.call({ path: '/nothing' }), 'RouteUnknown', 404);
       assertRefused(await endpoint.call({ path: '/token' }), 'RouteUnknown', 404);
       assertRefused(await endpoint.call({ path: '/%ff%2f..%2fkeys' }), 'RequestMalformed');
@@ -440,7 +440,7 @@ describe('the token endpoint', () => {
         { 'content-type': 'application/json', ...(authorization && { authorization }) },
         '/jwt-svid',
       );
-    it('in the short form needs a Bearer token and an audience, and takes nothing else', async () => {
+    it('a request in the short form needs a Bearer token and an audience, and takes nothing else', async () => {
       const bearer = `Bearer ${token}`;
       assertRefused(await short('{"audience":"a"}', undefined), 'TokenMissing');
       assertRefused(await short('{"audience":"a"}', 'Basic YTpi'), 'TokenMissing');
@@ -453,8 +453,8 @@ describe('the token endpoint', () => {
     });
   });
 
-  describe('what everybody may read', () => {
-    it('is the discovery document, which names issuer and keys by the settings, not by the Host header', async () => {
+  describe('public documents', () => {
+    it('the discovery document names issuer and keys by the settings, not by the Host header', async () => {
       const answer = await endpoint.call({
         path: '/.well-known/openid-configuration',
         headers: { host: 'evil.example' },
@@ -486,7 +486,7 @@ describe('the token endpoint', () => {
       });
     }
 
-    it('compresses to the same bytes', async () => {
+    it('a document compresses to the same bytes each time', async () => {
       const plain = await endpoint.call({ path: '/bundle' });
       const response = await new Promise<Buffer>((resolve, reject) => {
         const socket = connect({
@@ -505,7 +505,7 @@ describe('the token endpoint', () => {
       assert.equal(gunzipSync(body).toString(), plain.text);
     });
 
-    it('holds no private member and no private key', async () => {
+    it('public documents contain no private member and no private key', async () => {
       for (const path of ['/keys', '/bundle', '/roots.pem', '/.well-known/openid-configuration']) {
         const { text } = await endpoint.call({ path });
         assert.doesNotMatch(text, /PRIVATE KEY|"(d|p|q|dp|dq|qi)":/);
@@ -518,7 +518,7 @@ describe('the token endpoint', () => {
     connect({ port: endpoint.port, host: '127.0.0.1', ca: rootsOf(), servername: 'localhost', ...options });
 
   describe('the connection', () => {
-    it('shows an SVID with the reserved path and the DNS names', async () => {
+    it('the endpoint shows an SVID with the reserved path and the DNS names', async () => {
       const socket = open();
       await new Promise((resolve) => socket.once('secureConnect', resolve));
       const certificate = new X509Certificate(socket.getPeerCertificate(true).raw);
@@ -527,20 +527,20 @@ describe('the token endpoint', () => {
       socket.destroy();
     });
 
-    it('is TLS 1.3 and nothing older', async () => {
+    it('the endpoint accepts TLS 1.3 and nothing older', async () => {
       const error = await new Promise<NodeJS.ErrnoException>((resolve) =>
         open({ maxVersion: 'TLSv1.2' }).once('error', resolve),
       );
       assert.match(String(error.code), /ALERT_PROTOCOL_VERSION/);
     });
 
-    it('in plain text is cut', async () => {
+    it('a connection in plain text is closed', async () => {
       const socket = connectTcp(endpoint.port, '127.0.0.1');
       socket.write('POST /token HTTP/1.1\r\nHost: a\r\n\r\n');
       await new Promise((resolve) => socket.once('close', resolve));
     });
 
-    it('of a client that sends its request too slowly is ended', async () => {
+    it('a connection of a client that sends its request too slowly is closed', async () => {
       const socket = open({ allowHalfOpen: true });
       socket.write(
         'POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\na',
@@ -561,7 +561,7 @@ describe('the token endpoint', () => {
       assert.equal(await endpoint.signer.metric('kubespiffe_tokens_total', { reason }), 1);
     });
 
-    it('stays open when the CA is made anew under the same id, and new ones show its certificate', async () => {
+    it('a connection stays open when the CA is replaced under the same id, and new ones show its certificate', async () => {
       const { pool } = installed;
       const before = open();
       await once(before, 'secureConnect');
@@ -589,11 +589,11 @@ describe('the token endpoint', () => {
     });
   });
 
-  it('could read the keys of the API server', () => {
+  it('the endpoint could read the keys of the API server', () => {
     assert.doesNotMatch(endpoint.signer.output(), /keys of ServiceAccount tokens could not be read/);
   });
 
-  it('says nothing secret in all its output', () => {
+  it('the endpoint prints nothing secret', () => {
     assert.doesNotMatch(endpoint.signer.output(), /PRIVATE KEY|eyJ[A-Za-z0-9_-]{10,}\./);
   });
 });

@@ -55,7 +55,7 @@ const counted = (verdict: string, reason: string) =>
   `kubespiffe_issuance_total{outcome="${verdict}",reason="${reason}",signer="kubespiffe.io/spiffe"}`;
 
 describe('a request that can be answered', () => {
-  it('is answered with one write, and told once it is confirmed', async () => {
+  it('a request is answered with one write, and its outcome is reported once the write is confirmed', async () => {
     const { audits, chains, metric, see, seeAnswer } = await start();
     const request = await see();
     assert.equal(chains().length, 1);
@@ -74,7 +74,7 @@ describe('a request that can be answered', () => {
     assert.equal(replica.controller.pending().count, 0);
   });
 
-  it('is given to a request whose creation time cannot be read', async () => {
+  it('a request whose creation time cannot be read gets a certificate', async () => {
     const { metric, see } = await start();
     await see({ createdAtMs: Number.NaN });
     assert.equal(await metric(issued), 1);
@@ -84,7 +84,7 @@ describe('a request that can be answered', () => {
     );
   });
 
-  it('is left to the replica that answered it, and counted', async () => {
+  it('a request that another replica answered is left alone and counted', async () => {
     const { audits, metric, see, stored } = await start();
     replica.fate = () => {
       const condition = { type: 'Issued', status: 'True', reason: 'Issued', lastTransitionTime: '' } as const;
@@ -99,8 +99,8 @@ describe('a request that can be answered', () => {
   });
 });
 
-describe('an answer whose write met trouble', () => {
-  it('is sent again as the same bytes', async () => {
+describe('an answer whose write failed', () => {
+  it('an answer whose write failed is sent again as the same bytes', async () => {
     const { chains, see, time } = await start();
     replica.fate = () => (replica.writes().length < 3 ? 'broken' : 'through');
     await see();
@@ -109,7 +109,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(new Set(chains()).size, 1);
   });
 
-  it('is sent again as the same bytes through the version of the API that is served now', async () => {
+  it('an answer whose write failed is sent again as the same bytes through the API version that is served now', async () => {
     const { chains, see, time } = await start();
     replica.fate = () => (replica.writes().length < 2 ? { status: 404 } : 'through');
     await see({ version: 'v1beta1' });
@@ -121,7 +121,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(replica.audits.at(-1)?.reason, 'Issued');
   });
 
-  it('is settled through the version that is served now, when it went through in another', async () => {
+  it('an answer that was written through one API version is settled through the version that is served now', async () => {
     const { audits, chains, see, seeAnswer, time } = await start();
     replica.fate = () => (replica.writes().length < 2 ? 'lost' : 'through');
     const request = await see({ version: 'v1beta1' });
@@ -167,7 +167,7 @@ describe('an answer whose write met trouble', () => {
     ],
   ];
   for (const [name, reason, set, unset] of obstacles) {
-    it(`is not sent again while ${name}`, async () => {
+    it(`an answer is not sent again while ${name}`, async () => {
       const { audits, chains, see, time } = await start();
       replica.fate = () => (replica.writes().length < 2 ? 'broken' : 'through');
       await see();
@@ -183,7 +183,7 @@ describe('an answer whose write met trouble', () => {
     });
   }
 
-  it('is sent again whatever the pool is, if it is a denial', async () => {
+  it('a denial is sent again in every state of the pool', async () => {
     const { see, time } = await start(poolOf(tainted));
     replica.fate = () => (replica.writes().length < 2 ? 'broken' : 'through');
     await see({ annotationProblem: 'example.org/a' });
@@ -192,7 +192,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(new Set(replica.writes().map(({ body }) => body)).size, 1);
   });
 
-  it('is signed anew when its notBefore lies too far back for the API server', async () => {
+  it('an answer is signed again when its notBefore is too old for the API server', async () => {
     const { chains, see, time } = await start();
     replica.fate = () => 'broken';
     await see();
@@ -203,7 +203,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(new Set(chains()).size, 2);
   });
 
-  it('is signed anew when another authority signs by now', async () => {
+  it('an answer is signed again when another authority has become active', async () => {
     const { audits, chains, see, time } = await start();
     replica.fate = () => (replica.writes().length < 2 ? 'broken' : 'through');
     await see();
@@ -216,7 +216,7 @@ describe('an answer whose write met trouble', () => {
     );
   });
 
-  it('is signed anew when the registration of its pod was changed meanwhile', async () => {
+  it('an answer is signed again when the registration of its pod has changed', async () => {
     const { audits, chains, see, time } = await start();
     replica.fate = () => (replica.writes().length < 2 ? { status: 403 } : 'through');
     await see();
@@ -231,7 +231,7 @@ describe('an answer whose write met trouble', () => {
     );
   });
 
-  it('is sent as the same bytes for 15 minutes while it is forbidden, and signed once more if it is too old then', async () => {
+  it('a forbidden answer is sent as the same bytes for 15 minutes, and is signed once more if it is too old then', async () => {
     const { audits, chains, metric, see, time } = await start();
     replica.fate = () => ({ status: 403 });
     await see();
@@ -248,7 +248,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(await metric('kubespiffe_status_rejected_total{signer="kubespiffe.io/spiffe"}'), 0);
   });
 
-  it('is not sent while it is forbidden, once its authority is tainted', async () => {
+  it('a forbidden answer is not sent once its authority is tainted', async () => {
     const { audits, chains, see, time } = await start();
     replica.fate = () => ({ status: 403 });
     await see();
@@ -260,7 +260,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(audits.at(-1)?.reason, 'PoolUnusable');
   });
 
-  it('counts as ours if it went through all the same, whatever was signed since', async () => {
+  it('a certificate that was written after all counts as ours, even if another one was signed since', async () => {
     const { audits, chains, metric, see, time } = await start();
     replica.fate = () => (replica.writes().length < 2 ? 'lost' : 'through');
     await see();
@@ -275,7 +275,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(await metric('kubespiffe_answered_elsewhere_total{signer="kubespiffe.io/spiffe"}'), 0);
   });
 
-  it('tells of the certificate that stands, when something else said 200 to another one', async () => {
+  it('the certificate in the status is reported, even if the server answered 200 to another one', async () => {
     const { audits, chains, see, time } = await start();
     replica.fate = () => (replica.writes().length < 2 ? { status: 200 } : 'through');
     await see();
@@ -285,7 +285,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(audits.at(-1)?.serial, serialOf(chains()[1]));
   });
 
-  it('is reported once, though it is sent again because the watch does not show it', async () => {
+  it('an answer is reported once, even if it is sent again because the watch does not show it', async () => {
     const { audits, chains, see, time } = await start();
     replica.fate = () => (replica.writes().length === 2 ? { status: 403 } : 'through');
     await see();
@@ -299,7 +299,7 @@ describe('an answer whose write met trouble', () => {
   });
 
   for (const retryAfterMs of [0, 1000]) {
-    it(`backs off from a server that asks for ${retryAfterMs} ms each time`, async () => {
+    it(`an answer backs off from a server that asks for ${retryAfterMs} ms each time`, async () => {
       const { see, time } = await start();
       replica.fate = () => ({ status: 502, retryAfterMs });
       await see();
@@ -309,7 +309,7 @@ describe('an answer whose write met trouble', () => {
     });
   }
 
-  it('is sent at once when the server takes another one again, which is the end of an outage', async () => {
+  it('an answer is sent at once when the server accepts another one, because the outage is over', async () => {
     const { see, time } = await start();
     let isDown = true;
     replica.fate = () => (isDown ? 'broken' : 'through');
@@ -321,7 +321,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(replica.writes().length, before + 4);
   });
 
-  it('does not come back with every answer that the server takes, while it takes this one never', async () => {
+  it('an answer that the server never accepts is not sent again with every other answer', async () => {
     const { see, time } = await start();
     replica.fate = ({ metadata }) => (metadata.uid === 'stuck' ? { status: 500 } : 'through');
     await see({ uid: 'stuck', name: 'stuck' });
@@ -334,7 +334,7 @@ describe('an answer whose write met trouble', () => {
     assert.equal(replica.writes().length - stuck.length, 50);
   });
 
-  it('is written ever more rarely when the server rejects it as malformed, and raises the alarm', async () => {
+  it('an answer that the server rejects as malformed is sent more and more rarely, and raises the alarm', async () => {
     const { events, metric, see, time } = await start();
     replica.fate = () => ({ status: 422 });
     await see();
@@ -347,7 +347,7 @@ describe('an answer whose write met trouble', () => {
     );
   });
 
-  it('is told on the pod when the trouble lasts, not before', async () => {
+  it('a failing write is reported on the pod only after it has failed for a while', async () => {
     const { events, see, time } = await start();
     replica.fate = () => ({ status: 500, body: { kind: 'Status', message: 'failed calling webhook' } });
     await see();
@@ -372,7 +372,7 @@ describe('a pod with many open requests', () => {
   const lastReason = (uid: string) =>
     replica.audits.filter(({ request }) => request.uid === uid).at(-1)?.reason;
 
-  it('has 64 of them looked at, and the next one when one of those is gone', async () => {
+  it('a pod has 64 requests considered, and the next one when one of those is gone', async () => {
     const { time } = await start();
     await openRequests(66);
     assert.equal(written(), 64);
@@ -392,7 +392,7 @@ describe('a pod with many open requests', () => {
     assert.equal(written(), 66);
   });
 
-  it('does not keep another pod from its certificate', async () => {
+  it('a pod with many open requests does not delay the certificate of another pod', async () => {
     await start();
     await openRequests(65);
     replica.fate = () => 'through';
@@ -404,7 +404,7 @@ describe('a pod with many open requests', () => {
     assert.equal(lastReason('other'), 'Issued');
   });
 
-  it('has only those counted whose facts are its own', async () => {
+  it('only requests with the facts of a pod count towards the limit of the pod', async () => {
     await start();
     for (let index = 0; index < 70; index += 1) {
       await replica.see({ uid: `false-${index}`, name: `false-${index}`, nodeName: 'node-of-attacker' });
@@ -413,7 +413,7 @@ describe('a pod with many open requests', () => {
     assert.equal(lastReason('true'), 'Issued');
   });
 
-  it('has as many answered as it makes, when they are answered meanwhile', async () => {
+  it('a pod gets all of its requests answered if each is answered before the next one', async () => {
     await start();
     for (let index = 0; index < 100; index += 1) {
       await replica.seeAnswer(await replica.see({ uid: `uid-${index}`, name: `req-${index}` }));
@@ -424,7 +424,7 @@ describe('a pod with many open requests', () => {
 });
 
 describe('a request that waits', () => {
-  it('is told by its owner alone', async () => {
+  it('a waiting request is reported by its owner only', async () => {
     const { audits, events, metric, see, setMembers, time } = await start(poolOf(tainted));
     setMembers('signer-a', 'signer-b');
     await see({ uid: others });
@@ -436,7 +436,7 @@ describe('a request that waits', () => {
     assert.equal(await metric(counted('wait', 'PoolUnusable')), 1);
   });
 
-  it('is told by the replica that becomes its owner, because the one before has died', async () => {
+  it('a waiting request is reported by its new owner when the previous owner has died', async () => {
     const { audits, events, metric, see, setMembers, time } = await start(poolOf(tainted));
     setMembers('signer-a', 'signer-b');
     const request = await see({ uid: others });
@@ -455,7 +455,7 @@ describe('a request that waits', () => {
     assert.deepEqual([audits.length, events().length], [1, 1], 'once is enough');
   });
 
-  it('is told anew when the same reason has another cause', async () => {
+  it('a waiting request is reported again when the same reason has another cause', async () => {
     const { audits, events, putPool, see, time } = await start({ metadata: { name: 'pool' }, data: {} });
     await see();
     putPool({ metadata: { name: 'pool' }, data: { 'pool.json': Buffer.from('{').toString('base64') } });
@@ -468,7 +468,7 @@ describe('a request that waits', () => {
     );
   });
 
-  it('does not flood when what is said is another each time', async () => {
+  it('a waiting request does not flood the log when its message changes each time', async () => {
     const { audits, events, see, time } = await start();
     for (let seconds = 0; seconds < 900; seconds += 1) {
       replica.clockProblem = `${seconds} s slow`;
@@ -478,7 +478,7 @@ describe('a request that waits', () => {
     assert.deepEqual([audits.length, events().length], [5, 5]);
   });
 
-  it('raises the alarm when its key cannot be read', async () => {
+  it('a waiting request whose key cannot be read raises the alarm', async () => {
     const { events, metric, see } = await start();
     await see({ key: { form: 'both' } });
     assert.equal(await metric('kubespiffe_unreadable_requests_total{signer="kubespiffe.io/spiffe"}'), 1);
@@ -486,7 +486,7 @@ describe('a request that waits', () => {
     assert.equal(events()[0]?.reason, 'RequestUnreadable');
   });
 
-  it('says on the pod that the version which shows the key cannot be read', async () => {
+  it('a waiting request reports on the pod that the API version which has its key cannot be read', async () => {
     const { api, events, see } = await start();
     replica.served = ['v1', 'v1beta1'];
     const answer = api.answer;
@@ -496,7 +496,7 @@ describe('a request that waits', () => {
     assert.match(events()[0]?.note ?? '', /v1beta1 failed \(.*trouble/);
   });
 
-  it('is not tried again when the signer can issue again, if it waits for its pod', async () => {
+  it('a request that waits for its pod is not tried again when the signer can issue again', async () => {
     const { api, controller, see } = await start();
     replica.livePod = { status: 503 };
     await see({ nodeName: 'another' });
@@ -509,7 +509,7 @@ describe('a request that waits', () => {
     assert.equal(replica.writes().length, 1);
   });
 
-  it('is counted as pending until it is answered', async () => {
+  it('a waiting request is counted as pending until it is answered', async () => {
     const { controller, see, time } = await start(poolOf(tainted));
     const request = await see();
     await time.advance(7_000);
@@ -522,8 +522,8 @@ describe('a request that waits', () => {
   });
 });
 
-describe('a request that nobody waits for any more', () => {
-  it('is told by its owner alone, and by the next one after its death', async () => {
+describe('a request whose pod is gone', () => {
+  it('a dropped request is reported by its owner only, and by the next owner after its death', async () => {
     const { audits, events, see, setMembers, time } = await start();
     replica.livePod = { status: 404, body: notFound('web-0') };
     setMembers('signer-a', 'signer-b');
@@ -539,7 +539,7 @@ describe('a request that nobody waits for any more', () => {
     assert.deepEqual(events(), []);
   });
 
-  it('is looked at again when something changes, and then rests, under every owner', async () => {
+  it('a dropped request is considered again after a change of its owner, and then rests', async () => {
     const { api, see, setMembers, time, controller } = await start();
     replica.livePod = { status: 404, body: notFound('web-0') };
     setMembers('signer-a', 'signer-b');
@@ -556,7 +556,7 @@ describe('a request that nobody waits for any more', () => {
 });
 
 describe('a request of another owner', () => {
-  it('is taken over after the delay, and what was denied is told on the pod', async () => {
+  it('a request of another owner is taken over after the delay, and its denial is reported on the pod', async () => {
     const { events, metric, see, setMembers, time } = await start();
     setMembers('signer-a', 'signer-b');
     await see({ uid: others, annotationProblem: 'example.org/a' });
@@ -568,7 +568,7 @@ describe('a request of another owner', () => {
     assert.equal(events()[0]?.reason, 'InvalidUnverifiedUserAnnotations');
   });
 
-  it('is taken over although its owner denies others: every request can cause a denial, and it needs no CA', async () => {
+  it('a request is taken over even if its owner denies others, because a denial needs no CA', async () => {
     const { see, seeAnswer, setMembers, time } = await start();
     setMembers('signer-a', 'signer-b');
     await see({ uid: others });
@@ -580,7 +580,7 @@ describe('a request of another owner', () => {
     assert.ok(replica.writes().some(({ path }) => path.includes('/req-1/')));
   });
 
-  it('is taken over however often its pod changes in what is none of our business', async () => {
+  it('a request is taken over even if fields of its pod that do not matter keep changing', async () => {
     const { pods, see, setMembers, time } = await start();
     setMembers('signer-a', 'signer-b');
     await see({ uid: others });
@@ -591,7 +591,7 @@ describe('a request of another owner', () => {
     assert.equal(replica.writes().length, 1);
   });
 
-  it('is left to its owner anew when its pod became what it has to be', async () => {
+  it('a request is left to its owner for another delay when its pod has become right', async () => {
     const { pods, see, setMembers, time } = await start();
     setMembers('signer-a', 'signer-b');
     await see({ uid: others });

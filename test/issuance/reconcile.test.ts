@@ -98,36 +98,36 @@ describe('after a write of an answer', () => {
     Reason | undefined,
   ][] = [
     [
-      'that the API server took',
+      'that the API server accepted',
       { kind: 'written' },
       { kind: 'after', ms: 10_000 },
       'confirmed',
       'InvalidUnverifiedUserAnnotations',
     ],
     [
-      'when the request holds it',
+      'that the request holds already',
       { kind: 'answered', by: 'a', certificateChain: undefined },
       { kind: 'done' },
       'closed',
       'InvalidUnverifiedUserAnnotations',
     ],
     [
-      'when the request holds the answer of another replica',
+      'to a request with the answer of another replica',
       { kind: 'answered', by: 'b', certificateChain: 'OTHER' },
       { kind: 'done' },
       'closed',
       undefined,
     ],
     [
-      'when the request holds the same denial by another replica',
+      'to a request with the same denial by another replica',
       { kind: 'answered', by: 'b', certificateChain: undefined },
       { kind: 'done' },
       'closed',
       undefined,
     ],
-    ['when the request is gone', { kind: 'gone' }, { kind: 'done' }, 'closed', undefined],
+    ['to a request that is gone', { kind: 'gone' }, { kind: 'done' }, 'closed', undefined],
     [
-      'when the version is not served any more',
+      'through an API version that is not served any more',
       { kind: 'not-served' },
       { kind: 'back-off', retryAfterMs: undefined },
       'waiting',
@@ -148,7 +148,7 @@ describe('after a write of an answer', () => {
       'StatusRejected',
     ],
     [
-      'that the API server wants later',
+      'that the API server defers',
       { kind: 'unavailable', detail: 'busy', retryAfterMs: 7000, isRefusal: true },
       { kind: 'back-off', retryAfterMs: 7000 },
       'waiting',
@@ -156,7 +156,7 @@ describe('after a write of an answer', () => {
     ],
   ];
   for (const [name, outcome, next, phase, reason] of rows) {
-    it(`${name}, the request is ${phase}`, async () => {
+    it(`an answer ${name} leaves the request ${phase}`, async () => {
       const world = aReconciler();
       const state = world.see();
       world.outcome = outcome as WriteOutcome;
@@ -175,7 +175,7 @@ describe('after a write of an answer', () => {
     });
   }
 
-  it('that the API server took, those that it did not take before are tried at once, each once', async () => {
+  it('an answer that the API server took makes those that failed before be tried at once, each once', async () => {
     const world = aReconciler();
     world.outcome = { kind: 'unavailable', detail: 'down', retryAfterMs: undefined, isRefusal: false };
     for (const name of ['down-1', 'down-2']) {
@@ -210,7 +210,7 @@ describe('a request that waits', () => {
     ],
   ];
   for (const [name, different, phase, reason] of rows) {
-    it(`waits ${name}`, async () => {
+    it(`a request waits ${name}`, async () => {
       const world = aReconciler();
       const state = world.see(different);
       assert.deepEqual(await world.reconcile('shop/req-1'), { kind: 'back-off', retryAfterMs: undefined });
@@ -243,7 +243,7 @@ describe('the spans of an attempt', () => {
     return { events, begun, startSpan };
   }
 
-  it('are its steps, in a trace with the UID of the request, which begins when the request was first seen', async () => {
+  it('the spans of an attempt are its steps, in a trace with the UID of the request that begins when it was first seen', async () => {
     const { events, begun, startSpan } = recorder();
     const world = aReconciler(startSpan);
     const uid = '0c9c5f3e-8d0e-4c8e-9d0a-0f6f7d8f3a11';
@@ -260,7 +260,7 @@ describe('the spans of an attempt', () => {
     assert.deepEqual(begun, [{ traceId: '0c9c5f3e8d0e4c8e9d0a0f6f7d8f3a11', startedAt: 100 }]);
   });
 
-  it('of a retry begin with it, and a step that throws is marked as failed', async () => {
+  it('the span of a retry begins with the retry, and a step that throws is marked as failed', async () => {
     const { events, begun, startSpan } = recorder();
     const world = aReconciler(startSpan);
     world.outcome = { kind: 'unavailable', detail: 'away', retryAfterMs: undefined, isRefusal: true };

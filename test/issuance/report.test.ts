@@ -50,7 +50,7 @@ const reasons = Object.keys(outcomes) as Reason[];
 const isAnswer = (reason: Reason) => ['issue', 'deny'].includes(outcomes[reason].verdict);
 
 describe('an outcome', () => {
-  it('is counted from zero on, so that an alert on its increase sees the first one', async () => {
+  it('an outcome is counted from zero, so that an alert on its increase sees the first one', async () => {
     const { metrics } = reporter();
     const shown = await metrics.render();
     for (const reason of reasons) {
@@ -61,7 +61,7 @@ describe('an outcome', () => {
   });
 
   for (const reason of reasons) {
-    it(`${reason} shows in the log, the metric, the audit and, where it should, on the pod`, async () => {
+    it(`${reason} shows in the log, the metric, the audit line and, if its row says so, on the pod`, async () => {
       const { say, events, audits, lines, counted } = reporter();
       say(reason);
       const { alarm, event, passesWithinMs } = outcomes[reason];
@@ -86,7 +86,7 @@ describe('an outcome', () => {
     });
   }
 
-  it('of a certificate names all that is known of it, and of its key the hash alone', () => {
+  it('the outcome of a certificate names all that is known of it, but only the hash of its key', () => {
     const { say, audits, lines } = reporter();
     say('Issued', { detail: spiffeId, certificate });
     assert.partialDeepStrictEqual(audits[0], {
@@ -103,7 +103,7 @@ describe('an outcome', () => {
     assert.partialDeepStrictEqual(lines[0]?.fields, { serial: '4a1b', spiffeId });
   });
 
-  it('of a certificate without a SPIFFE ID names its DNS names in log and audit line', () => {
+  it('the outcome of a certificate without a SPIFFE ID names its DNS names in log and audit line', () => {
     const { say, audits, lines } = reporter();
     const dnsNames = ['web.shop.svc', 'web.shop.svc.cluster.local'];
     const { spiffeId: _, ...unnamed } = certificate;
@@ -114,7 +114,7 @@ describe('an outcome', () => {
     }
   });
 
-  it('is shown on the pod under one key for all requests of the pod, which come every 15 minutes', () => {
+  it('an outcome is shown on the pod under one key for all requests of the pod, which come every 15 minutes', () => {
     const { say, forget, events } = reporter();
     say('PoolUnusable');
     forget();
@@ -128,7 +128,7 @@ describe('an outcome', () => {
     );
   });
 
-  it('that stays is reported once, until the request is forgotten', () => {
+  it('an outcome that stays is reported once, until the request is forgotten', () => {
     const { say, forget, events, audits } = reporter();
     for (let round = 0; round < 10; round += 1) say('PoolUnusable');
     assert.deepEqual([audits.length, events.length], [1, 1]);
@@ -137,14 +137,14 @@ describe('an outcome', () => {
     assert.deepEqual([audits.length, events.length], [2, 2]);
   });
 
-  it('that comes back after another one is reported again', () => {
+  it('an outcome that comes back after another one is reported again', () => {
     const { say, audits } = reporter();
     for (const reason of ['PoolUnusable', 'ClockSkew', 'PoolUnusable'] as const) say(reason);
     assert.equal(audits.length, 3);
   });
 
   for (const reason of reasons.filter((each) => outcomes[each].passesWithinMs > 0)) {
-    it(`${reason} is shown on the pod, once, when it has not passed in its time, however old the request is`, () => {
+    it(`${reason} is shown on the pod once if it lasts longer than usual, even if the request is old`, () => {
       const { say, events, audits } = reporter();
       const { passesWithinMs } = outcomes[reason];
       const begins = 300_000;

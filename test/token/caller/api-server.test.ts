@@ -26,7 +26,7 @@ function read(options: {
 }
 
 describe('the facts of the API server', () => {
-  it('are its issuer, those that were added, and the audiences of our own token', async () => {
+  it('the facts of the API server are its issuer, the issuers that were added, and the audiences of our own token', async () => {
     const facts = await read({
       audience: 'ours',
       own: `Bearer ${ownToken(['https://cluster.example', 'api'])}`,
@@ -36,14 +36,14 @@ describe('the facts of the API server', () => {
     assert.deepEqual([...facts.audiences], ['https://cluster.example', 'https://old.example', 'api']);
   });
 
-  it('are had without a token of our own, such as with a client certificate', async () => {
+  it('the facts of the API server are found without a token of our own, for example with a client certificate', async () => {
     for (const own of [undefined, 'Basic YTpi', 'Bearer opaque']) {
       const facts = await read({ audience: 'ours', ...(own !== undefined && { own }) });
       assert.deepEqual([...facts.audiences], ['https://cluster.example']);
     }
   });
 
-  it('are those of the settings where the API server publishes none', async () => {
+  it('the facts of the API server are those of the settings if it publishes none', async () => {
     const api = createScriptedApi();
     api.answer = () => ({ status: 404 });
     const needs = {
@@ -64,7 +64,7 @@ describe('the facts of the API server', () => {
     ['the issuer', { audience: 'ours', x509: 'https://cluster.example' }, 'x509Audience'],
   ];
   for (const [name, options, setting = 'tokenAudience'] of clashes) {
-    it(`refuse ${name} as our ${setting}`, async () => {
+    it(`${name} is refused as our ${setting}`, async () => {
       await assert.rejects(read(options), {
         code: 'CONFIG_INVALID',
         message: new RegExp(`^${setting}: .* choose another$`),

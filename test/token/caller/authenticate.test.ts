@@ -16,10 +16,10 @@ async function refusal(token: string, subject = anAuthenticator(facts)): Promise
 describe('bad tokens', () => {
   const table = badTokens(facts);
 
-  it('are at least sixty', () => assert.ok(table.length >= 60, String(table.length)));
+  it('the table has at least sixty bad tokens', () => assert.ok(table.length >= 60, String(table.length)));
 
   for (const { name, token, code } of table) {
-    it(`${code}: ${name}`, async () => {
+    it(`a bad token is refused with ${code}: ${name}`, async () => {
       const subject = anAuthenticator(facts);
       assert.equal(await refusal(token, subject), code);
       // The API server is not troubled with what can be seen to be wrong.
@@ -29,7 +29,7 @@ describe('bad tokens', () => {
 });
 
 describe('good tokens', () => {
-  it('are reviewed for our audience alone, and say whose they are', async () => {
+  it('a good token is reviewed for our audience only, and the review says whose it is', async () => {
     const subject = anAuthenticator(facts);
     const token = aToken();
     const outcome = await subject.authenticate(token);
@@ -45,12 +45,12 @@ describe('good tokens', () => {
     assert.deepEqual(spec, { token, audiences: [facts.audience] });
   });
 
-  it('may name their one audience as a string', async () => {
+  it('a good token may name its one audience as a string', async () => {
     const token = signed(facts.key, headerOf(facts), claimsOf(facts, { aud: facts.audience }));
     assert.ok((await anAuthenticator(facts).authenticate(token)).ok);
   });
 
-  it('may come from a clock that is a minute ahead', async () => {
+  it('a good token may come from a clock that is a minute ahead', async () => {
     const ahead = { iat: facts.now + 59, nbf: facts.now + 59 };
     assert.ok(
       (await anAuthenticator(facts).authenticate(signed(facts.key, headerOf(facts), claimsOf(facts, ahead))))
@@ -76,7 +76,7 @@ describe('good tokens', () => {
     ['ES512', ec('P-521'), 'sha512'],
   ];
   for (const [alg, generate, digest, options] of algorithms) {
-    it(`may be signed with ${alg}`, async () => {
+    it(`a good token may be signed with ${alg}`, async () => {
       const subject = anAuthenticator(facts);
       const { privateKey, publicKey } = generate();
       subject.script.keys = [{ ...publicKey.export({ format: 'jwk' }), kid: 'k', alg, use: 'sig' }];
@@ -133,14 +133,14 @@ describe('the pod of a refused token', () => {
     ],
   ];
   for (const [name, token, code, isNamed] of rows) {
-    it(`is ${isNamed ? 'named' : 'not named'}: a token ${name}`, async () => {
+    it(`the pod of a refused token is ${isNamed ? 'named' : 'not named'}: a token ${name}`, async () => {
       const outcome = await anAuthenticator(facts).authenticate(token);
       assert.ok(!outcome.ok);
       assert.deepEqual([outcome.code, outcome.owner], [code, isNamed ? owner : undefined]);
     });
   }
 
-  it('is named while the API server cannot review the token, and not when it refuses it or disagrees', async () => {
+  it('the pod of a token is named while the API server cannot review it, and not when the review fails or disagrees', async () => {
     const subject = anAuthenticator(facts);
     const refused = async () => {
       const outcome = await subject.authenticate(signed(facts.key, headerOf(facts), claims()));
@@ -157,7 +157,7 @@ describe('the pod of a refused token', () => {
     assert.deepEqual(await refused(), ['ReviewDisagrees', undefined]);
   });
 
-  it('is named when a token ends that was reviewed before', async () => {
+  it('the pod of a token is named when a token expires that was reviewed before', async () => {
     const subject = anAuthenticator(facts);
     const token = signed(facts.key, headerOf(facts), claims({ exp: facts.now + 5 }));
     assert.ok((await subject.authenticate(token)).ok);
@@ -195,7 +195,7 @@ describe('the review', () => {
     ),
   ];
   for (const [name, review, code] of outcomes) {
-    it(`${code} for ${name}`, async () => {
+    it(`the review answers ${code} for ${name}`, async () => {
       const subject = anAuthenticator(facts);
       subject.script.review = review;
       assert.equal(await refusal(aToken(), subject), code);
@@ -203,7 +203,7 @@ describe('the review', () => {
     });
   }
 
-  it('is limited for each pod, whether its tokens are good or not', async () => {
+  it('reviews are limited for each pod, for good and for bad tokens', async () => {
     const subject = anAuthenticator(facts);
     subject.script.review = { authenticated: false, error: 'the pod is gone' };
     const another = (pod: object, jti: number) =>
@@ -224,7 +224,7 @@ describe('the review', () => {
     assert.equal(await refusal(another(facts.pod, 300), subject), 'TokenRefused');
   });
 
-  it('and later uses of its token cost the pod one request each', async () => {
+  it('a review and later uses of its token cost the pod one request each', async () => {
     const subject = anAuthenticator(facts);
     const token = aToken();
     const outcomes: boolean[] = [];
@@ -238,7 +238,7 @@ describe('the review', () => {
     assert.equal(subject.reviewed(), 1);
   });
 
-  it('is waited for when the API server fails, and says when RBAC is missing', async () => {
+  it('a review is unavailable when the API server fails, and forbidden when RBAC is missing', async () => {
     const subject = anAuthenticator(facts);
     subject.script.reviewFails = 500;
     assert.equal(await refusal(aToken(), subject), 'ReviewUnavailable');
@@ -246,7 +246,7 @@ describe('the review', () => {
     assert.equal(await refusal(aToken(), subject), 'ReviewForbidden');
   });
 
-  it('is asked for once when one token comes many times at the same moment', async () => {
+  it('one token that comes many times at the same moment is reviewed once', async () => {
     const subject = anAuthenticator(facts);
     const token = aToken();
     const outcomes = await Promise.all(Array.from({ length: 20 }, () => subject.authenticate(token)));
@@ -256,7 +256,7 @@ describe('the review', () => {
 });
 
 describe('an earlier review', () => {
-  it('counts for half a minute, and no longer', async () => {
+  it('an earlier review counts for half a minute and no longer', async () => {
     const subject = anAuthenticator(facts);
     const token = aToken();
     await subject.authenticate(token);
@@ -268,7 +268,7 @@ describe('an earlier review', () => {
     assert.equal(subject.reviewed(), 2);
   });
 
-  it('never outlives the token', async () => {
+  it('an earlier review never outlives the token', async () => {
     const subject = anAuthenticator(facts);
     const token = signed(facts.key, headerOf(facts), claimsOf(facts, { exp: facts.now + 5 }));
     assert.ok((await subject.authenticate(token)).ok);
@@ -276,7 +276,7 @@ describe('an earlier review', () => {
     assert.equal(await refusal(token, subject), 'TokenExpired');
   });
 
-  it('is dropped with the pod', async () => {
+  it('an earlier review is dropped with the pod', async () => {
     const subject = anAuthenticator(facts);
     const token = aToken();
     await subject.authenticate(token);
@@ -285,7 +285,7 @@ describe('an earlier review', () => {
     assert.equal(await refusal(token, subject), 'TokenRefused');
   });
 
-  it('does not count while nothing is heard of the pods', async () => {
+  it('an earlier review does not count while the watch of pods is silent', async () => {
     const subject = anAuthenticator(facts);
     const token = aToken();
     await subject.authenticate(token);
@@ -299,7 +299,7 @@ describe('another issuer', () => {
   const newIssuer = 'https://new.example';
   const newToken = (iss = newIssuer) => signed(facts.key, headerOf(facts), claimsOf(facts, { iss }));
 
-  it('is taken as soon as the API server says that it is its own, and the former one goes on', async () => {
+  it('a new issuer is accepted as soon as the API server names it as its own, and the former one stays valid', async () => {
     const subject = anAuthenticator(facts);
     subject.script.issuer = newIssuer;
     assert.ok((await subject.authenticate(newToken())).ok);
@@ -310,7 +310,7 @@ describe('another issuer', () => {
     assert.equal(subject.discovered(), 1);
   });
 
-  it('is rarely asked for, however many tokens of other clusters come', async () => {
+  it('a new issuer is rarely looked up, even if many tokens of other clusters come', async () => {
     const subject = anAuthenticator(facts);
     const strangers = Array.from({ length: 20 }, (_, i) => newToken(`https://${i}.example`));
     for (const code of await Promise.all(strangers.map((token) => refusal(token, subject)))) {
@@ -326,7 +326,7 @@ describe('another issuer', () => {
     assert.equal(subject.discovered(), 2);
   });
 
-  it('is not taken where its URL is the audience of our tokens, which could be used at the API server', async () => {
+  it('a new issuer whose URL is the audience of our tokens is refused, because such tokens work at the API server', async () => {
     const subject = anAuthenticator(facts);
     subject.script.issuer = facts.audience;
     assert.equal(await refusal(newToken(facts.audience), subject), 'IssuerUnknown');
@@ -334,7 +334,7 @@ describe('another issuer', () => {
     assert.match(subject.logged.join(), /tokenAudience: .* is an audience of the API server itself/);
   });
 
-  it('waits while the API server cannot be asked', async () => {
+  it('a token of a new issuer waits while the API server cannot be asked', async () => {
     const subject = anAuthenticator(facts);
     subject.script.issuer = undefined;
     assert.equal(await refusal(newToken(), subject), 'IssuerUnknown');
@@ -345,7 +345,7 @@ describe('another issuer', () => {
 });
 
 describe('keys', () => {
-  it('are fetched once for many tokens, and again when they have grown old', async () => {
+  it('keys are fetched once for many tokens, and again when they have grown old', async () => {
     const subject = anAuthenticator(facts);
     for (let i = 0; i < 5; i += 1) await subject.authenticate(aToken());
     assert.equal(subject.fetched(), 1);
@@ -354,7 +354,7 @@ describe('keys', () => {
     assert.equal(subject.fetched(), 2);
   });
 
-  it('are looked for again, but seldom, when a token names one that is not there', async () => {
+  it('keys are fetched again, but seldom, when a token names a key that is not in the set', async () => {
     const subject = anAuthenticator(facts);
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     await subject.authenticate(aToken());
@@ -369,7 +369,7 @@ describe('keys', () => {
     assert.equal(subject.fetched(), 2);
   });
 
-  it('are looked for as soon as that may be, when they are newer than the set', async () => {
+  it('a key that is newer than the set is fetched as soon as the rate limit allows', async () => {
     const subject = anAuthenticator(facts);
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const rotated = () => signed(privateKey, headerOf(facts, { kid: 'key-2' }), claimsOf(facts));
@@ -383,7 +383,7 @@ describe('keys', () => {
     assert.equal(subject.fetched(), 2);
   });
 
-  it('that were not there when they were looked for are left alone for a minute', async () => {
+  it('a key that was not found is not looked up again for a minute', async () => {
     const subject = anAuthenticator(facts);
     const hidden = () =>
       subject.authenticate(signed(facts.key, headerOf(facts, { kid: 'no' }), claimsOf(facts)));
@@ -399,7 +399,7 @@ describe('keys', () => {
     );
   });
 
-  it('that could not be fetched are not taken for unknown', async () => {
+  it('keys are fetched again after a failed fetch, and are not taken for unknown', async () => {
     const subject = anAuthenticator(facts);
     subject.script.keysAreDown = true;
     await subject.authenticate(aToken());
@@ -420,7 +420,7 @@ describe('keys', () => {
     );
   });
 
-  it('verify only the tokens that name them, although another one is published beside', async () => {
+  it('a key verifies only the tokens that name it, even if another one is published beside it', async () => {
     const subject = anAuthenticator(facts);
     const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     subject.script.keys.push({ ...publicKey.export({ format: 'jwk' }), kid: 'key-2', alg: 'ES256' });
@@ -430,7 +430,7 @@ describe('keys', () => {
     assert.equal(await refusal(by(facts.key, 'key-2'), subject), 'SignatureInvalid');
   });
 
-  it('that are not published are left to the review, at a limited rate', async () => {
+  it('tokens of keys that are not published are left to the review, at a limited rate', async () => {
     const subject = anAuthenticator(facts);
     const unknown = () => signed(facts.key, headerOf(facts, { kid: 'hidden' }), claimsOf(facts));
     for (let i = 0; i < 4; i += 1) assert.ok((await subject.authenticate(unknown())).ok);
@@ -440,13 +440,13 @@ describe('keys', () => {
     assert.ok((await subject.authenticate(unknown())).ok);
   });
 
-  it('that cannot be fetched do not stop the endpoint', async () => {
+  it('the endpoint goes on when keys cannot be fetched', async () => {
     const subject = anAuthenticator(facts);
     subject.script.keysAreDown = true;
     assert.ok((await subject.authenticate(aToken())).ok);
   });
 
-  it('for encryption, of unknown kinds or without a kid verify nothing', async () => {
+  it('keys for encryption, of unknown kinds or without a kid verify nothing', async () => {
     for (const different of [{ use: 'enc' }, { kid: undefined }, { kty: 'oct' }, { crv: 'P-999' }]) {
       const subject = anAuthenticator(facts);
       subject.script.keys = subject.script.keys.map((jwk) => ({ ...jwk, ...different }));

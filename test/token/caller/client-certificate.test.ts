@@ -70,7 +70,7 @@ function judge(credentials: ClientCredentials): string {
 }
 
 describe('a client certificate', () => {
-  it('that has ended names its pod in the refusal, and one of an unknown CA does not', async () => {
+  it('a refusal names the pod of a client certificate that has expired, and not of one by an unknown CA', async () => {
     const ended = read(await aCertificate(facts, { notAfter: now }));
     assert.ok(!ended.ok);
     assert.equal(ended.code, 'CertificateExpired');
@@ -81,7 +81,7 @@ describe('a client certificate', () => {
     assert.deepEqual([foreign.code, foreign.owner], ['CertificateUntrusted', undefined]);
   });
 
-  it('tells whose it is', async () => {
+  it('a client certificate names its pod', async () => {
     const credentials = await aCertificate(facts);
     const caller = read(credentials);
     assert.ok(caller.ok);
@@ -99,7 +99,7 @@ describe('a client certificate', () => {
   });
 
   for (const state of ['trusted', 'retiring']) {
-    it(`is good when its authority is ${state}: it is in the bundles`, async () => {
+    it(`a client certificate is good when its authority is ${state}: it is in the bundles`, async () => {
       assert.equal(judge(await aCertificate(facts, {}, state)), 'spiffe://example.org/ns/shop/sa/web');
     });
   }
@@ -112,18 +112,18 @@ describe('a client certificate', () => {
     ['with DNS names beside the SPIFFE ID', { otherNames: [{ type: 'dns', value: 'web.shop.svc' }] }, true],
   ];
   for (const [name, wishes, ok] of edges) {
-    it(`${ok ? 'is good' : 'is refused'} ${name}`, async () => {
+    it(`a client certificate ${ok ? 'is good' : 'is refused'} ${name}`, async () => {
       assert.equal(read(await aCertificate(facts, wishes)).ok, ok);
     });
   }
 
   for (const { name, code, make } of badCertificates(facts)) {
-    it(`${code}: one ${name}`, async () => {
+    it(`a client certificate is refused with ${code}: one ${name}`, async () => {
       assert.equal(judge(await make()), code);
     });
   }
 
-  it('is refused with the clause that it breaks', async () => {
+  it('a client certificate is refused with the clause that it violates', async () => {
     const outcome = read(await aCertificate(facts, { isCa: true }));
     assert.ok(!outcome.ok);
     assert.match(sentenceOf(outcome), /X509-SVID 4\.1: basicConstraints says cA TRUE/);
@@ -135,13 +135,13 @@ describe('a client certificate', () => {
     ['a certificate that is cut off', sound.subarray(0, -1)],
     ['a certificate with more behind it', Buffer.concat([sound, Buffer.of(0)])],
   ] as const) {
-    it(`CertificateMalformed: ${name}`, () => {
+    it(`a client certificate is refused with CertificateMalformed: ${name}`, () => {
       const outcome = readDer(der);
       assert.equal(outcome.ok || outcome.code, 'CertificateMalformed');
     });
   }
 
-  it('does not survive a change of any single byte', () => {
+  it('a client certificate is refused after a change of any single byte', () => {
     for (let at = 0; at < sound.length; at++) {
       const changed = Buffer.from(sound);
       changed[at] = (changed[at] ?? 0) ^ 0x01;
@@ -149,7 +149,7 @@ describe('a client certificate', () => {
     }
   });
 
-  it('is good from the intermediate that signs leaves, and not from the root above it', async () => {
+  it('a client certificate is good from the intermediate that signs leaves, and not from the root above it', async () => {
     const times = { notBefore: now - 3600, notAfter: now + year };
     const root = await makeCa({ ...times, subject: 'CN=root' });
     const signing = await makeCa({ ...times, subject: 'CN=signing', issuer: root });
@@ -170,14 +170,14 @@ describe('a client certificate', () => {
     assert.equal(above.ok || above.code, 'CertificateUntrusted');
   });
 
-  it('is refused when the root of its authority has expired', async () => {
+  it('a client certificate is refused when the root of its authority has expired', async () => {
     const ended = await authoritiesOfAllStates(now - year - 10);
     const of = { ...facts, authorities: ended };
     const outcome = read(await aCertificate(of), now, poolOf(ended));
     assert.equal(outcome.ok || outcome.code, 'CertificateUntrusted');
   });
 
-  it('is refused when its key is tainted under any name', async () => {
+  it('a client certificate is refused when its key is tainted under any name', async () => {
     const [active] = facts.authorities;
     assert.ok(active);
     const twin = { ...active, id: 'twin', state: 'retired' as const, tainted: true };
@@ -190,7 +190,7 @@ describe('the certificate of a connection', () => {
   const [active, ...others] = facts.authorities;
   assert.ok(active);
 
-  it('is charged to the rate limit of its pod with each request', async () => {
+  it('a client certificate is charged to the rate limit of its pod with each request', async () => {
     const { take } = createLimiter({ perSecond: 1, time: timeWith({ monotonic: () => 0 }) });
     const podLimits = { take };
     const authenticate = createCertificateAuthenticator({
@@ -204,7 +204,7 @@ describe('the certificate of a connection', () => {
     assert.equal(take('pod-uid'), 1000);
   });
 
-  it('is judged for each request, by the time and by the pool as they are then', async () => {
+  it('a client certificate is verified for each request, by the current time and pool', async () => {
     const state = { now, pool: poolOf(facts.authorities) as Pool | undefined };
     const authenticate = createCertificateAuthenticator({
       pool: { current: () => state.pool },

@@ -46,7 +46,7 @@ describe('the decision on a pod', () => {
     ['one that has failed', found({ finished: 'Failed' }), 'PodFinished'],
   ];
   for (const [name, lookup, expected] of rows) {
-    it(`${expected}: ${name}`, () => {
+    it(`the decision on a pod is ${expected}: ${name}`, () => {
       const decision = identifyCaller(psat, lookup, identifyPod, now);
       assert.equal(decision.ok ? decision.value.spiffeId : decision.code, expected);
     });
@@ -56,7 +56,7 @@ describe('the decision on a pod', () => {
 describe('the identity of a caller', () => {
   const running: PodLookup = { kind: 'found', pod };
 
-  it('is the whole subject of the signer and the SPIFFE ID in it', () => {
+  it('the identity of a caller is the whole subject from the signer, with its SPIFFE ID', () => {
     const subject = { uris: ['spiffe://example.org/x'], dnsNames: ['web.shop.svc'], display: 'x' };
     assert.deepEqual(
       identifyCaller(psat, running, () => ({ ok: true, subject }), now),
@@ -64,7 +64,7 @@ describe('the identity of a caller', () => {
     );
   });
 
-  it('is refused where the subject has no SPIFFE ID, since there is no SVID without', () => {
+  it('a caller whose subject has no SPIFFE ID is refused, because an SVID needs one', () => {
     const subject = { uris: [], dnsNames: ['web.shop.svc'], display: 'web.shop.svc' };
     const decision = identifyCaller(psat, running, () => ({ ok: true, subject }), now);
     assert.deepEqual(decision, {
@@ -74,7 +74,7 @@ describe('the identity of a caller', () => {
     });
   });
 
-  it('is refused for a certificate of another SPIFFE ID than the pod has now', () => {
+  it('a certificate is refused if the pod has another SPIFFE ID now', () => {
     const caller = { ...psat, provedBy: 'certificate' as const, spiffeId: 'spiffe://example.org/other' };
     const decision = identifyCaller(caller, running, identifyPod, now);
     assert.equal(!decision.ok && decision.code, 'CertificateNotOfPod');
@@ -83,7 +83,7 @@ describe('the identity of a caller', () => {
 
 /** The third row of "How long a deleted pod can go on" in docs/security/token-endpoint.md. */
 describe('the cache of the pods', () => {
-  it('is believed once it is complete, and until nothing was heard for 90 s', () => {
+  it('the cache of pods counts once it is complete, and for 90 s after the last word of the watch', () => {
     let monotonic = 0;
     const pods = createStore<PodFacts>({ time: timeWith({ monotonic: () => monotonic }) });
     pods.set('shop/web-0', pod);
@@ -126,7 +126,7 @@ describe('the look at a pod', () => {
     return { api, live, clock, look: (caller: Caller = psat) => lookUpCaller(caller, needs) };
   }
 
-  it('takes the word of the cache where it agrees with the token', async () => {
+  it('the cached pod is used if it agrees with the token', async () => {
     const { api, look } = aLook(pod);
     assert.deepEqual(await look(), { kind: 'found', pod });
     assert.equal(api.requests.length, 0);
@@ -139,7 +139,7 @@ describe('the look at a pod', () => {
     ['was not heard from lately', pod, false],
   ];
   for (const [name, cached, hears] of doubts) {
-    it(`is live where the cache ${name}`, async () => {
+    it(`the pod is read from the API server when the cache ${name}`, async () => {
       const { api, live, look } = aLook(cached, hears);
       assert.deepEqual(await look(), { kind: 'found', pod: live });
       assert.deepEqual(
@@ -149,7 +149,7 @@ describe('the look at a pod', () => {
     });
   }
 
-  it('is live for a certificate, about which nobody asked the API server, and then counts for a while', async () => {
+  it('the pod of a certificate, which no review confirmed, is read from the API server once, and then cached for a while', async () => {
     const { api, live, clock, look } = aLook(pod);
     const holder = { ...psat, provedBy: 'certificate' as const };
     assert.deepEqual(await look(holder), { kind: 'found', pod: live });
@@ -161,7 +161,7 @@ describe('the look at a pod', () => {
     assert.equal(api.requests.length, 2);
   });
 
-  it('tells a pod that is gone from an API server that is', async () => {
+  it('a pod that is gone is distinguished from an API server that is gone', async () => {
     const { api, look } = aLook(undefined);
     const status = { kind: 'Status', reason: 'NotFound', details: { name: 'web-0', kind: 'pods' } };
     api.answer = () => ({ status: 404, body: status });

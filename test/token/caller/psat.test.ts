@@ -5,8 +5,8 @@ import { readPsat, readPsatHeader } from '../../../signer/token/caller/psat.ts';
 const token = 'eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwczovL2EifQ.c2lnbmF0dXJl';
 const longPart = 'a'.repeat(41);
 
-/** Refusals are logged, and a stranger's token may say anything. */
-describe('what is told of a token that nobody has vouched for', () => {
+/** Refusals are logged, and an unverified token may say anything. */
+describe('what is logged of an unverified token', () => {
   const issuers: [iss: string, isShown: boolean][] = [
     ['https://kubernetes.default.svc.cluster.local', true],
     ['https://oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLED539D4633E53DE1B71EXAMPLE', true],
@@ -23,7 +23,7 @@ describe('what is told of a token that nobody has vouched for', () => {
     [`https://a.example${'/aaaa'.repeat(100)}`, false],
   ];
   for (const [iss, isShown] of issuers) {
-    it(`is ${isShown ? '' : 'not '}its issuer ${JSON.stringify(iss).slice(0, 60)}`, () => {
+    it(`an unverified token is ${isShown ? '' : 'not '}logged with its issuer ${JSON.stringify(iss).slice(0, 60)}`, () => {
       const refused = readPsat({ iss }, { audience: 'ours', issuers: new Set(['https://ours']) }, 0);
       assert.ok(!refused.ok);
       assert.equal(refused.code, 'IssuerUnknown');
@@ -40,7 +40,7 @@ describe('what is told of a token that nobody has vouched for', () => {
     [{ alg: 'ES256', kid: 'k', [token]: 'a' }, undefined],
   ];
   for (const [header, shown] of headers) {
-    it(`is ${shown ?? 'nothing'} of the header ${JSON.stringify(header).slice(0, 60)}`, () => {
+    it(`of an unverified token ${shown ?? 'nothing'} is logged for the header ${JSON.stringify(header).slice(0, 60)}`, () => {
       const refused = readPsatHeader(header);
       assert.ok(!refused.ok);
       if (shown !== undefined) assert.ok(refused.detail.includes(shown), refused.detail);

@@ -4,7 +4,7 @@ import { createRecent } from '../../../signer/token/caller/recent.ts';
 import { timeWith } from '../../kube/fake-time.ts';
 
 describe('what was seen a moment ago', () => {
-  it('counts for its time, from the last time on', () => {
+  it('a recent entry counts for its time, from the last use on', () => {
     let nowMs = 0;
     const recent = createRecent<string>({ lifetimeMs: 100, time: timeWith({ monotonic: () => nowMs }) });
     recent.set('a', 'seen');
@@ -20,13 +20,13 @@ describe('what was seen a moment ago', () => {
     assert.deepEqual([recent.get('a') === 'seen', recent.get('b') === 'seen'], [false, false]);
   });
 
-  it('is nothing where nothing is to be remembered', () => {
+  it('no entry is kept if the time is zero', () => {
     const recent = createRecent<string>({ lifetimeMs: 0, time: timeWith({ monotonic: () => 0 }) });
     recent.set('a', 'seen');
     assert.equal(recent.get('a'), undefined);
   });
 
-  it('is bounded, the oldest first', () => {
+  it('the recent entries are limited, and the oldest go first', () => {
     const recent = createRecent<string>({ lifetimeMs: 100, time: timeWith({ monotonic: () => 0 }) });
     for (let i = 0; i <= 20_000; i += 1) recent.set(String(i), 'seen');
     assert.deepEqual(

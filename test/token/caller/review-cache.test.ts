@@ -15,7 +15,7 @@ describe('the review cache', () => {
     provedBy: 'token' as const,
   });
 
-  it('keeps a bounded number, the newest', () => {
+  it('the review cache keeps a limited number, the newest', () => {
     const cache = createReviewCache({ lifetimeMs: 1000, time: timeWith({ monotonic: () => 0 }) });
     for (let i = 0; i < 20_010; i += 1) cache.put(`token-${i}`, psat('pod'));
     assert.equal(cache.size, 20_000);
@@ -23,7 +23,7 @@ describe('the review cache', () => {
     assert.ok(cache.get('token-20009'));
   });
 
-  it('gives back what has ended when others come', () => {
+  it('the review cache drops expired entries when others come', () => {
     let nowMs = 0;
     const cache = createReviewCache({ lifetimeMs: 1000, time: timeWith({ monotonic: () => nowMs }) });
     for (let i = 0; i < 100; i += 1) cache.put(`token-${i}`, psat(`pod-${i}`));
@@ -32,7 +32,7 @@ describe('the review cache', () => {
     assert.equal(cache.size, 1);
   });
 
-  it('forgets the tokens of a pod and no others', () => {
+  it('the review cache forgets the tokens of one pod and no others', () => {
     const cache = createReviewCache({ lifetimeMs: 1000, time: timeWith({ monotonic: () => 0 }) });
     for (const [token, pod] of [
       ['1', 'a'],
@@ -44,7 +44,7 @@ describe('the review cache', () => {
     assert.deepEqual([cache.get('1'), cache.get('2'), cache.get('3')?.pod.uid], [undefined, undefined, 'b']);
   });
 
-  it('keeps nothing where it is switched off', () => {
+  it('the review cache keeps nothing if it is switched off', () => {
     const cache = createReviewCache({ lifetimeMs: 0, time: timeWith({ monotonic: () => 0 }) });
     cache.put('1', psat('a'));
     assert.equal(cache.get('1'), undefined);

@@ -13,10 +13,11 @@ describe('the address of a peer', () => {
     ['::1', '::1'],
     [undefined, ''],
   ] as const) {
-    it(`${shown} reads ${plain || 'empty'}`, () => assert.equal(addressOf({ remoteAddress: shown }), plain));
+    it(`the address ${shown} reads ${plain || 'empty'}`, () =>
+      assert.equal(addressOf({ remoteAddress: shown }), plain));
   }
 
-  it('is plain IPv4 on a listener for IPv6 and IPv4, as the signer has without a host', async () => {
+  it('the address of a peer is plain IPv4 on a listener for both IPv6 and IPv4, the default', async () => {
     const server = createServer().listen(0);
     await once(server, 'listening');
     const client = connect((server.address() as AddressInfo).port, '127.0.0.1');

@@ -59,12 +59,12 @@ describe('the bundles of a caller', () => {
     ['its own trust domain', ['example.org'], ['example.org']],
   ];
   for (const [what, trustDomains, expected] of maps) {
-    it(`beside our own are those that it is federated with: ${what}`, () => {
+    it(`a caller gets the bundles that it is federated with, beside our own: ${what}`, () => {
       assert.deepEqual(namesIn(mapFor(trustDomains)), expected);
     });
   }
 
-  it('are made once for all who are federated with the same trust domains, and again when one changes', () => {
+  it('bundles are made once for all callers with the same federated trust domains, and again when one changes', () => {
     const first = mapFor(['a.example', 'b.example']);
     assert.equal(mapFor(['b.example', 'a.example']), first);
     assert.notEqual(mapFor(['a.example']).etag, first.etag);
@@ -74,14 +74,14 @@ describe('the bundles of a caller', () => {
     assert.match(String(next.bytes), /"spiffe_sequence":3/);
   });
 
-  it('are made once for registrations that differ only in trust domains without a bundle here', () => {
+  it('bundles are made once for registrations that differ only in trust domains without a bundle here', () => {
     const first = mapFor(['a.example', 'none.example']);
     for (const names of [['a.example'], ['a.example', 'c.example'], ['x', 'a.example', trustDomain]])
       assert.equal(mapFor(names), first);
     assert.equal(mapFor(['none.example']), mapFor([]));
   });
 
-  it('have the bundle as our own document has it, and a name that every object has', () => {
+  it('the bundle of a caller equals our own document, and a trust domain may have a name that every object has', () => {
     peers = new Map([['__proto__', bundle(4)]]);
     const own = served(
       createDocuments(
@@ -108,7 +108,7 @@ describe('the bundles of a caller', () => {
     ['a name that no trust domain has', '../x', 'all', /no bundle of it is held/],
   ];
   for (const [what, name, trustDomains, expected] of single) {
-    it(`by name: ${what}`, () => {
+    it(`a bundle is found by name: ${what}`, () => {
       peers = new Map([['b.example', bundle(2)]]);
       const document = bundles.bundleFor(name, to(trustDomains));
       if (typeof expected === 'number') {
@@ -121,14 +121,14 @@ describe('the bundles of a caller', () => {
     });
   }
 
-  it('are not there before the pool was read', () => {
+  it('bundles are not served before the pool was read', () => {
     pool = undefined;
     for (const early of [bundles.mapFor(to('all')), bundles.bundleFor('example.org', to('all'))])
       assert.deepEqual([early.ok, !early.ok && early.code], [false, 'NotReady']);
     pool = whole;
   });
 
-  it('of more sets than are kept are made all the same', () => {
+  it('bundles are made even for more sets than are cached', () => {
     peers = new Map(Array.from({ length: 600 }, (_, index) => [`p${index}.example`, bundle(index)]));
     for (const name of peers.keys()) assert.deepEqual(namesIn(mapFor([name])), ['example.org', name]);
   });

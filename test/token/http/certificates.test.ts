@@ -38,7 +38,7 @@ const make = (authority: Authority, at = now) =>
 const secondsOf = (date: Date) => date.getTime() / 1000;
 
 describe("the endpoint's own certificate", () => {
-  it('is an SVID with the reserved path and the DNS names, for the key that comes with it', async () => {
+  it("the endpoint's certificate is an SVID with the reserved path and the DNS names, for the key that comes with it", async () => {
     const authority = await anAuthority();
     const { keyPem, chainPem } = await make(authority);
     const certificate = new X509Certificate(chainPem);
@@ -50,13 +50,13 @@ describe("the endpoint's own certificate", () => {
     assert.ok(certificate.verify(new X509Certificate(authority.root.der).publicKey));
   });
 
-  it('has a key of its own each time', async () => {
+  it('each certificate of the endpoint has a key of its own', async () => {
     const authority = await anAuthority();
     const [first, second] = [await make(authority), await make(authority)];
     assert.notEqual(first.keyPem, second.keyPem);
   });
 
-  it('lives for a day and is renewed at half of that', async () => {
+  it("the endpoint's certificate is valid for a day and is renewed after half of it", async () => {
     const { chainPem, notAfter, renewAt } = await make(await anAuthority());
     const { validFromDate, validToDate } = new X509Certificate(chainPem);
     assert.deepEqual([secondsOf(validFromDate), secondsOf(validToDate)], [now - 120, now - 120 + 24 * hour]);
@@ -64,13 +64,13 @@ describe("the endpoint's own certificate", () => {
     assert.equal(renewAt, now + 12 * hour - 60);
   });
 
-  it('does not outlive its CA, and is renewed at half of what is left', async () => {
+  it("the endpoint's certificate does not outlive its CA, and is renewed after half of what is left", async () => {
     const authority = await anAuthority({ lifetimeSeconds: 24 * hour });
     const { notAfter, renewAt } = await make(authority, now + 22 * hour);
     assert.deepEqual([notAfter, renewAt], [now + 24 * hour, now + 23 * hour]);
   });
 
-  it('is to be renewed in time, and when another chain signs, be it under the same id', async () => {
+  it("the endpoint's certificate is renewed in time, and when another chain signs, even under the same id", async () => {
     const [authority, another, renamed] = [
       await anAuthority(),
       await anAuthority(),
@@ -140,7 +140,7 @@ describe('the source of those certificates', () => {
     return { begun, shown, said };
   }
 
-  it('gives a new one every half day and none in between', async () => {
+  it('a new certificate comes every half day and none in between', async () => {
     const { begun, shown } = await followed(() => undefined);
     assert.deepEqual(
       shown.map(({ at }) => at),
@@ -149,7 +149,7 @@ describe('the source of those certificates', () => {
     assert.notEqual(shown[0]?.certificate.keyPem, begun.keyPem);
   });
 
-  it('gives one within seconds when the CA is another one of the same id', async () => {
+  it('a new certificate comes within seconds when the CA is replaced by another one with the same id', async () => {
     const another = await anAuthority();
     const { shown } = await followed((at, set) => {
       if (at === 600) set(another);
@@ -159,7 +159,7 @@ describe('the source of those certificates', () => {
     assert.ok(certificate.verify(new X509Certificate(another.root.der).publicKey));
   });
 
-  it('keeps the last one while no CA may sign, says from its end on why there is none, and then renews', async () => {
+  it('the last certificate stays while no CA may sign, the reason is reported from its end on, and it is renewed later', async () => {
     const [another, endsAt] = [await anAuthority(), 24 * hour - 120];
     const { shown, said } = await followed((at, set) => {
       if (at === 600) set(undefined);
@@ -177,7 +177,7 @@ describe('the source of those certificates', () => {
     assert.equal(shown[0]?.at, endsAt + hour);
   });
 
-  it('keeps the last one while the key of the CA cannot be used, and then renews', async () => {
+  it('the last certificate stays while the key of the CA cannot be used, and is renewed later', async () => {
     const another = await anAuthority();
     const lost: Authority = {
       ...another,
@@ -202,7 +202,7 @@ describe('the source of those certificates', () => {
     );
   });
 
-  it('gives none of a CA that may not sign any more when it has signed', async () => {
+  it('a certificate is discarded if its CA may not sign any more when it has signed', async () => {
     const [another, third] = [await anAuthority(), await anAuthority()];
     const plan = (at: number, set: (authority: Authority | undefined) => void) => {
       if (at === 600) set(another);
@@ -222,7 +222,7 @@ describe('a certificate in files', () => {
   });
   after(() => removeStateFolder(folder));
 
-  it('is not taken once it has expired, nor before its key matches', async () => {
+  it('a certificate in files is not used once it has expired, nor before its key matches', async () => {
     const files = { certificateFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') };
     const { key, cert } = await webCredentials();
     const { validToDate } = new X509Certificate(cert);
@@ -241,7 +241,7 @@ describe('a certificate in files', () => {
     assert.match(await read(endsAt - 1), /tls\.crt holds no certificate in PEM$/);
   });
 
-  it('is reported as expired, whatever else is wrong with the files, until a newer one is loaded', async () => {
+  it('a certificate in files is reported as expired, with other problems of the files or without, until a newer one is loaded', async () => {
     const files = { certificateFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') };
     const put = async ({ key, cert }: { key: string; cert: string }) => {
       await writeFile(files.certificateFile, cert);

@@ -48,7 +48,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
   const versions = { minVersion: version, maxVersion: version };
 
   describe(`the certificate of a client, ${version}`, () => {
-    it('is known when it came with the handshake, and only then', async () => {
+    it('the certificate of a client is known only if it came with the handshake', async () => {
       const { visit, seen, stop } = await aServer(versions);
       await visit({});
       await visit(credentials);
@@ -56,7 +56,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       assert.deepEqual(seen, ['none', 'certificate']);
     });
 
-    it('cannot come with a resumed session, as there are none', async () => {
+    it('the certificate of a client cannot come with a resumed session, because there are none', async () => {
       const { visit, seen, stop } = await aServer(versions);
       const { session } = await visit(credentials);
       const again = await visit({ session });
@@ -65,7 +65,7 @@ for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       assert.deepEqual(seen, ['certificate', 'none']);
     });
 
-    it('is refused should a session be resumed all the same', async () => {
+    it('the certificate of a client is refused if a session is resumed after all', async () => {
       const { visit, seen, stop } = await aServer({ ...versions, secureOptions: 0 });
       const { session } = await visit(credentials);
       const again = await visit({ session });

@@ -251,7 +251,7 @@ describe('a client that ignores every goodbye', { concurrency: true }, () => {
     cuts = [],
     refusals = [],
   } of hostile) {
-    it(`is cut when it ${name}`, async () => {
+    it(`a client that ignores every goodbye is disconnected when it ${name}`, async () => {
       const listener = await aListener({}, { asksForCertificates });
       try {
         const { socket, text } = over(listener.port);
@@ -276,7 +276,7 @@ describe('a client that ignores every goodbye', { concurrency: true }, () => {
 });
 
 describe('a listener that closes', () => {
-  it('lets nobody in, gives the answers that are under way, and ends whoever does not end by himself', async () => {
+  it('a closing listener accepts nobody, finishes the answers under way, and disconnects clients that stay', async () => {
     const listener = await aListener({ ...usualLimits, closingMs: 1_000 });
     const silent = tcp(listener.port);
     const idle = tls(listener.port);
@@ -303,7 +303,7 @@ describe('clients that are too many', { concurrency: true }, () => {
   const isClosed = ({ socket }: ReturnType<typeof tls>) =>
     waitFor('the end of the connection', () => socket.readableEnded || socket.closed);
 
-  it('get no more connections from one address than that may have, and another address gets its own', async () => {
+  it('one address has a limit of connections, and another address has its own', async () => {
     const listener = await aListener({ handshakeMs: 60_000, connections: { total: 100, perAddress: 3 } });
     const first = [tcp(listener.port), tcp(listener.port), tcp(listener.port)];
     await waitFor('three connections', async () => (await listener.connections()) === 3);
@@ -316,7 +316,7 @@ describe('clients that are too many', { concurrency: true }, () => {
     await listener.stop();
   });
 
-  it('are not let in faster than their rate, and those that are in go on', async () => {
+  it('new connections of one address have a limit of their rate, and the open ones go on', async () => {
     const listener = await aListener({ keepAliveMs: 60_000 }, { newConnections: 1 });
     const first = tls(listener.port);
     await answered(first);
@@ -327,14 +327,14 @@ describe('clients that are too many', { concurrency: true }, () => {
     await listener.stop();
   });
 
-  it('are let in as long as others only wait for their next request', async () => {
+  it('new connections are accepted while others only wait for their next request', async () => {
     const listener = await aListener({ keepAliveMs: 60_000, connections: { total: 8, perAddress: 8 } });
     for (let i = 0; i < 30; i += 1) await answered(tls(listener.port));
     assert.deepEqual(listener.cuts, []);
     await listener.stop();
   });
 
-  it('do not end the answer that is under way', async () => {
+  it('the limit of connections does not end the answer that is under way', async () => {
     const listener = await aListener({ connections: { total: 8, perAddress: 8 }, requestMs: 60_000 });
     const waiting = tls(listener.port);
     waiting.socket.write('GET /held HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -344,7 +344,7 @@ describe('clients that are too many', { concurrency: true }, () => {
     await listener.stop();
   });
 
-  it('are not let in beyond the total', async () => {
+  it('the total of connections has a limit', async () => {
     const listener = await aListener({ handshakeMs: 60_000, connections: { total: 2, perAddress: 2 } });
     tcp(listener.port);
     tcp(listener.port, '127.0.0.2');
@@ -354,7 +354,7 @@ describe('clients that are too many', { concurrency: true }, () => {
     await listener.stop();
   });
 
-  it('have no more requests under way than the limit, and are told to come again', async () => {
+  it('requests under way have a limit, and further ones are asked to come later', async () => {
     const listener = await aListener({ requests: 1, requestMs: 60_000 });
     const waiting = tls(listener.port);
     waiting.socket.write('GET /held HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -371,7 +371,7 @@ describe('clients that are too many', { concurrency: true }, () => {
     await listener.stop();
   });
 
-  it('are over their rate with whatever they send, be it no path', async () => {
+  it('malformed requests and those without a path count towards the rate limit', async () => {
     const listener = await aListener({}, { isOverRate: true });
     const { socket, text } = tls(listener.port);
     socket.write('GET /%ff HTTP/1.1\r\nHost: a\r\n\r\nGET /echo HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -382,7 +382,7 @@ describe('clients that are too many', { concurrency: true }, () => {
 });
 
 describe('a listener that asks for client certificates', { concurrency: true }, () => {
-  it('serves a client whose certificates are large, as those of a long chain are', async () => {
+  it('a listener with client certificates serves a client whose certificates are large, as in a long chain', async () => {
     const listener = await aListener();
     const { socket, text } = tls(listener.port, '127.0.0.1', await aCertificateOf(12_000));
     await once(socket, 'secureConnect');
@@ -392,7 +392,7 @@ describe('a listener that asks for client certificates', { concurrency: true }, 
     await listener.stop();
   });
 
-  it('cuts a client off whose certificate is far larger, after its handshake, and makes its address wait', async () => {
+  it('a listener disconnects a client with a far larger certificate after its handshake, and delays its address', async () => {
     const listener = await aListener({}, { newConnections: 50 });
     const { socket, text } = tls(listener.port, '127.0.0.1', await aCertificateOf(90_000));
     socket.write(post(1, 'a'));
@@ -404,7 +404,7 @@ describe('a listener that asks for client certificates', { concurrency: true }, 
     await listener.stop();
   });
 
-  it('lets a few be in their handshake at once, and none of another address waits for the slow ones', async () => {
+  it('a listener allows a few handshakes at once, and no address waits for the slow ones of another', async () => {
     const handshakes = { total: 3, perAddress: 2 };
     const listener = await aListener({
       handshakeMs: 60_000,
@@ -423,7 +423,7 @@ describe('a listener that asks for client certificates', { concurrency: true }, 
     await listener.stop();
   });
 
-  it('closes a connection that does not come to its handshake in time', async () => {
+  it('a listener closes a connection that does not reach its handshake in time', async () => {
     const listener = await aListener({
       handshakeMs: 300,
       clientCertificates: { ...short.clientCertificates, handshakes: { total: 0, perAddress: 1 } },

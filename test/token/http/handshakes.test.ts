@@ -9,13 +9,13 @@ describe('turns for the handshake', () => {
     return { started, enter: (address: string) => turn(address, () => started.push(address)) };
   }
 
-  it('go to as many at once as the limits allow, of all and of an address', () => {
+  it('handshakes run at once up to the limits of all and of each address', () => {
     const { started, enter } = turns({ total: 3, perAddress: 2 });
     for (const address of ['a', 'a', 'a', 'b', 'c']) enter(address);
     assert.deepEqual(started, ['a', 'a', 'b']);
   });
 
-  it('go to the addresses one after the other, however many wait of one of them', () => {
+  it('handshakes go to the addresses in turn, even if one address has many waiting', () => {
     const started: string[] = [];
     const endOf: (() => void)[] = [];
     const turn = createHandshakeTurns({ total: 1, perAddress: 1 });
@@ -30,7 +30,7 @@ describe('turns for the handshake', () => {
     assert.deepEqual(started, ['a', 'a', 'b', 'c', 'a', 'b']);
   });
 
-  it('end once, and a connection that goes while it waits takes no turn', () => {
+  it('a handshake ends once, and a connection that closes while it waits takes no turn', () => {
     const { started, enter } = turns({ total: 1, perAddress: 1 });
     const first = enter('a');
     const gone = enter('b');

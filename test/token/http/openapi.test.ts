@@ -162,7 +162,7 @@ describe('the OpenAPI document', () => {
     assert.ok(types.includes(type), `${operation.operationId}: ${type} is not one of ${types}`);
   }
 
-  it('describes every route, and no other', () => {
+  it('the OpenAPI document describes every route, and no other', () => {
     // HEAD is GET without the body, which HTTP says by itself.
     const routes = added.filter((route) => !route.startsWith('HEAD '));
     assert.ok(routes.length >= 7);
@@ -170,7 +170,7 @@ describe('the OpenAPI document', () => {
     assert.deepEqual(Object.keys(document.paths).sort(), Object.values(paths).map(described).sort());
   });
 
-  it('describes what a good request is answered', async () => {
+  it('the OpenAPI document describes the answers to good requests', async () => {
     tokens = pass(aToken);
     certificates = pass(aCertificate);
     const { Token, X509Svid } = document.components.schemas;
@@ -196,7 +196,7 @@ describe('the OpenAPI document', () => {
     ['text/html, APPLICATION/JSON ; q=0.1, */*', 'application/json'],
   ];
   for (const [accept, type] of accepted) {
-    it(`describes a certificate as it is given to who accepts ${accept ?? 'anything'}`, async () => {
+    it(`the OpenAPI document describes a certificate in the form that is sent for ${accept ?? 'any Accept header'}`, async () => {
       certificates = pass(aCertificate);
       const operation = operations.find(({ path }) => path === paths.x509Svid);
       assert.ok(operation);
@@ -213,7 +213,7 @@ describe('the OpenAPI document', () => {
     });
   }
 
-  it('describes every refusal where it can come, with its status', async () => {
+  it('the OpenAPI document describes every refusal where it can come, with its status', async () => {
     const { required, properties } = document.components.schemas.Refusal;
     for (const each of operations.filter(({ method }) => method === 'POST')) {
       const reasons = new Set<string>();
@@ -237,7 +237,7 @@ describe('the OpenAPI document', () => {
     assert.deepEqual(properties.reason?.enum, Object.keys(refusals));
   });
 
-  it('describes what the documents are answered with: again, too often, and too early', async () => {
+  it('the OpenAPI document describes the answers for documents: not modified, too many requests, and not ready', async () => {
     for (const each of operations.filter(({ method }) => method === 'GET')) {
       const { headers } = await call(each);
       const again = await call(each, { headers: { 'if-none-match': String(headers.etag) } });
@@ -257,7 +257,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('describes the form as it is read', () => {
+  it('the OpenAPI document describes the form as it is read', () => {
     const [schema] = Object.values(document.paths[paths.exchange]?.post?.requestBody?.content ?? {}).map(
       ({ schema: each }) => each,
     );
@@ -279,7 +279,7 @@ describe('the OpenAPI document', () => {
     assert.equal(readShortForm('{"audience":"a","more":1}', { authorization: 'Bearer a.b.c' }).ok, false);
   });
 
-  it('refers to nothing that is not in it, and is served as it is', async () => {
+  it('the OpenAPI document has no dangling reference, and is served unchanged', async () => {
     const text = JSON.stringify(document);
     const names = [...text.matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name = '']) => name);
     assert.deepEqual([...new Set(names)].sort(), Object.keys(document.components.schemas).sort());

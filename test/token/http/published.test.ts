@@ -15,7 +15,7 @@ describe('documents', () => {
   const asked = (acceptEncoding?: string, ifNoneMatch?: string) =>
     select(served, { acceptEncoding, ifNoneMatch });
 
-  it('are compressed for those who can read it, once', async () => {
+  it('published documents are compressed once for clients that accept it', async () => {
     const gzipped = await served.gzipped();
     assert.deepEqual(gunzipSync(gzipped), document.bytes);
     assert.equal(await served.gzipped(), gzipped);
@@ -25,14 +25,14 @@ describe('documents', () => {
     }
   });
 
-  it('are not sent again, in whichever form they were had', () => {
+  it('published documents are not sent again in any encoding that the client has', () => {
     for (const header of ['"abc"', 'W/"abc"', '"x", "abc"', '"abc-gzip"', '*']) {
       assert.equal(asked('gzip', header).status, 304, header);
     }
     for (const header of ['"x"', 'abc', '']) assert.equal(asked('gzip', header).status, 200, header);
   });
 
-  it('are made once for a pool, and not while there is none', () => {
+  it('published documents are made once for a pool, and not while there is none', () => {
     let made = 0;
     let current: Pool | undefined;
     const get = createServed(
@@ -51,7 +51,7 @@ describe('documents', () => {
     assert.equal(made, 2);
   });
 
-  it('of many keys are kept up to 32 MiB with their compressed forms, and then made again', () => {
+  it('published documents of many keys are cached up to 32 MiB with their compressed forms', () => {
     const made: string[] = [];
     const get = createServedByKey(
       () => pool,
