@@ -1,4 +1,4 @@
-import { pause, realTime } from '../signer/kube/time.ts';
+import { pauseWith, realTime } from '../signer/kube/time.ts';
 import { createNews } from '../signer/observe/news.ts';
 import { messageOf } from '../spiffe/errors.ts';
 import { createAnswers } from './answers.ts';
@@ -80,7 +80,7 @@ async function startIn(options: DevOptions, signal: AbortSignal): Promise<Dev> {
   const endpointEnded = await serveTokenEndpoint({ ...common, authorities, issueToken }, signal);
   const answerTo = createAnswers({ trustDomain, tokenEndpoint, authorities, workloads, add });
   await serveControl(folder, answerTo, signal);
-  const isNews = createNews(realTime.monotonic);
+  const isNews = createNews(realTime);
   /** Such as a full disk. The files stay as they are, and the next tick tries again. */
   const reportOnce = (error: unknown) => {
     const problem = messageOf(error);
@@ -94,7 +94,7 @@ async function startIn(options: DevOptions, signal: AbortSignal): Promise<Dev> {
         while (!signal.aborted) {
           authorities.tick();
           await workloads.tick().catch(reportOnce);
-          await pause(tickMs, signal);
+          await pauseWith(realTime.timer)(tickMs, signal);
         }
         await endpointEnded();
       } finally {

@@ -83,6 +83,7 @@ export async function serveTokenEndpoint(
         return http;
       },
       log: quiet,
+      time,
       lingerMs: 0,
       onState: (serves) => serves && resolve(),
     },

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../spiffe/errors.ts';
+import { pauseWith, type Time } from './kube/time.ts';
 import type { Logger } from './observe/log.ts';
 import type { Part } from './signers/profile.ts';
 
@@ -23,6 +23,7 @@ export interface Replica {
   readonly listeners: readonly Part[];
   readonly onDraining: () => void;
   readonly log: Pick<Logger, 'info' | 'error'>;
+  readonly time: Time;
 }
 
 /**
@@ -32,7 +33,7 @@ export interface Replica {
  * @throws what a part failed with.
  */
 export async function live(replica: Replica, stopping: AbortSignal, ended: AbortController): Promise<void> {
-  const { log } = replica;
+  const { log, time } = replica;
   const failed = new AbortController();
   const leaving = AbortSignal.any([stopping, failed.signal]);
   const stopped = once(leaving, 'abort');
@@ -54,15 +55,14 @@ export async function live(replica: Replica, stopping: AbortSignal, ended: Abort
     failed.abort('a part of the signer failed');
     log.info({ reason: String(leaving.reason) }, 'signer drains');
     replica.onDraining();
-    await within(drainMs, Promise.allSettled([leases, answering, ...serving]));
+    await within(time, drainMs, Promise.allSettled([leases, answering, ...serving]));
     ended.abort();
-    await within(partingMs, Promise.allSettled(parts));
+    await within(time, partingMs, Promise.allSettled(parts));
   }
 }
 
 /** Waits for something, but no longer than so many milliseconds. */
-async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+async function within({ timer }: Time, ms: number, promise: Promise<unknown>): Promise<void> {
   const over = new AbortController();
-  const tooLong = delay(ms, undefined, { signal: over.signal }).catch(() => undefined);
-  await Promise.race([promise, tooLong]).finally(() => over.abort());
+  await Promise.race([promise, pauseWith(timer)(ms, over.signal)]).finally(() => over.abort());
 }

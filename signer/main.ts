@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import packageJson from '../package.json' with { type: 'json' };
 import { createRandomPool } from '../spiffe/pki/random.ts';
 import type { Config } from './config/config.ts';
@@ -15,7 +14,7 @@ import { createInformer } from './kube/informer.ts';
 import { createMembership } from './kube/membership.ts';
 import { createPermissions, reviewResource } from './kube/permissions.ts';
 import { allPods, podReaderOf } from './kube/pods.ts';
-import { realTime } from './kube/time.ts';
+import { pauseWith, realTime } from './kube/time.ts';
 import { type Call, createTransport } from './kube/transport.ts';
 import { createWriteLimit } from './kube/write-limit.ts';
 import { live } from './life.ts';
@@ -70,6 +69,7 @@ async function runReplica(
   profiles: readonly SignerProfile[],
 ): Promise<void> {
   const time = realTime;
+  const pause = pauseWith(time.timer);
 
   const metrics = createMetrics({ version: packageJson.version });
   output.onDropped((stream) => metrics.outputLinesDropped.inc({ stream }));
@@ -155,7 +155,7 @@ async function runReplica(
       controller: 'kubespiffe.io/signer',
       instance: config.replica,
     }),
-    audit: createAudit({ replica: config.replica, destination: output.audit }),
+    audit: createAudit({ replica: config.replica, destination: output.audit, time }),
     metrics,
     writeLimit,
     startSpan: traces?.startSpan,
@@ -179,7 +179,14 @@ async function runReplica(
   };
   for (const source of [...signers, permissions, guard]) source.onChange(assess);
   void synced.then(assess);
-  const assessing = setInterval(assess, assessEveryMs).unref();
+  const assessing = {
+    async run(signal: AbortSignal) {
+      while (!signal.aborted) {
+        await pause(assessEveryMs, signal);
+        if (!signal.aborted) assess();
+      }
+    },
+  };
   metrics.beforeRender(() => refreshGauges(shared, health, [...signers, rotations]));
 
   const listeners = await listenersFor(shared, signers, health, {
@@ -190,6 +197,7 @@ async function runReplica(
     await live(
       {
         parts: [
+          assessing,
           discovery,
           permissions,
           keys,
@@ -209,17 +217,16 @@ async function runReplica(
           ...signers.map(({ pool }) => pool.looked),
           Promise.race([
             Promise.all([shared.membership.synced, guard.known]),
-            delay(knownWithinMs, undefined, { ref: false }),
+            pause(knownWithinMs, ended.signal),
           ]),
         ]),
         controllers: signers.map(({ controller }) => controller),
         membership: shared.membership,
         listeners,
         onDraining() {
-          clearInterval(assessing);
           health.set('running', false, 'draining');
         },
-        log,
+        ...{ log, time },
       },
       stopping,
       ended,

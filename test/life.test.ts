@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
+import { realTime } from '../signer/kube/time.ts';
 import { live, type Replica } from '../signer/life.ts';
 import type { Part } from '../signer/signers/profile.ts';
 
@@ -22,6 +23,7 @@ function replica(changed: Partial<Replica>) {
     listeners: [part('listener')],
     onDraining: () => void said.push('draining'),
     log: { info: log, error: log } as unknown as Replica['log'],
+    time: realTime,
   };
   return { replica: { ...parts, ...changed }, said };
 }

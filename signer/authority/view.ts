@@ -1,10 +1,10 @@
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../spiffe/errors.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
 import { createInformer, type InformerNeeds } from '../kube/informer.ts';
 import { isOlder } from '../kube/resource-version.ts';
+import { pauseWith } from '../kube/time.ts';
 import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
@@ -51,7 +51,6 @@ export interface PoolViewNeeds extends InformerNeeds, PoolPlace, Omit<PoolHolder
   readonly log: Logger;
   /** `known` resolves when it is known what is published: the Secret is read only then. */
   readonly published: LastPublished & { readonly known: Promise<unknown> };
-  readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 export function createPoolView(needs: PoolViewNeeds): PoolView {
@@ -69,7 +68,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
       for (const listener of listeners) listener();
     },
   });
-  const isNews = createNews(monotonic);
+  const isNews = createNews(needs.time);
   /** What the holder was offered last: the Secret, or that there is none. */
   let seen: { readonly secret: Secret | undefined } | undefined;
   /** Counts what was learned about the Secret, by events and by live reads. */
@@ -154,7 +153,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
 
   /** Asks live whenever the watch has been silent for long: a quiet pool looks like a dead watch. */
   const keepConfirmed = async (signal: AbortSignal) => {
-    const pause = needs.pause ?? ((ms, until) => sleep(ms, undefined, { signal: until, ref: false }));
+    const pause = pauseWith(needs.time.timer);
     while (!signal.aborted) {
       const silentFor = monotonic() - confirmedAtMonotonic();
       try {
@@ -165,7 +164,7 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
         markLooked();
         const problem = messageOf(error);
         if (isNews(problem)) log.warn({ pool, error: problem }, 'the pool could not be read');
-        await pause(retryLiveReadMs, signal).catch(() => undefined);
+        await pause(retryLiveReadMs, signal);
       }
     }
   };

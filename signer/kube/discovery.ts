@@ -37,7 +37,7 @@ const recheckMs = 300_000;
  */
 export function createDiscovery(needs: DiscoveryNeeds) {
   const { transport, log } = needs;
-  const isNews = createNews(needs.time.monotonic);
+  const isNews = createNews(needs.time);
   const resources: ApiResource[] = [];
   /** By `name.group`. */
   let served: Readonly<Record<string, readonly string[]>> = {};

@@ -1,4 +1,5 @@
 import type { RecordedEvent } from './events.ts';
+import type { Time } from './time.ts';
 
 /** Events of one key and note. They are one Event in the cluster, whose series counts them. */
 export interface Series {
@@ -36,7 +37,7 @@ interface Place {
  * The known Events, and which of them must still be written. The total is bounded. When it is full, the namespace with most
  * entries loses its oldest one.
  */
-export function createEventBacklog(monotonic: () => number) {
+export function createEventBacklog({ monotonic }: Time) {
   // The namespace whose turn was last stands at the end.
   const places = new Map<string, Place>();
 

@@ -55,7 +55,7 @@ export function createEventRecorder(needs: EventRecorderNeeds) {
   const { transport, log, time } = needs;
   const { monotonic, timer } = time;
   const pause = pauseWith(timer);
-  const backlog = createEventBacklog(monotonic);
+  const backlog = createEventBacklog(time);
   let wake = new AbortController();
   const limiter = createLimiter({ perSecond, burst, time });
 

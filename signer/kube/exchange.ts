@@ -4,7 +4,7 @@ import { ApiConnectionError } from './api-error.ts';
 import type { Connection, InFlight, Outgoing } from './connection.ts';
 import type { JsonReader } from './json-reader.ts';
 import { onAbort } from './on-abort.ts';
-import type { SetTimer } from './time.ts';
+import type { Time } from './time.ts';
 
 export interface ExchangeLimits {
   /** From the call to the last byte of the answer, in milliseconds; waiting for a connection counts. */
@@ -35,7 +35,7 @@ export function exchange(
   connection: Connection,
   outgoing: Outgoing,
   limits: ExchangeLimits,
-  timer: SetTimer,
+  { timer }: Time,
 ): Promise<Incoming> {
   return new Promise((resolve, reject) => {
     const { signal } = limits;

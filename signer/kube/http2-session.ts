@@ -4,6 +4,7 @@ import { connect as connectTls } from 'node:tls';
 import { openTunnel } from '../../client/proxy-tunnel.ts';
 import type { Credentials, TlsOptions } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
+import type { SetTimer } from './time.ts';
 
 /** An accepted session. */
 export interface OpenSession {
@@ -31,9 +32,12 @@ const connectionWindow = 4 * streamWindow;
  *
  * @returns undefined where the server speaks HTTP/1.1 only.
  */
-export async function openSession(credentials: Credentials): Promise<OpenSession | undefined> {
+export async function openSession(
+  credentials: Credentials,
+  timer: SetTimer,
+): Promise<OpenSession | undefined> {
   const attempt = new AbortController();
-  const tooLate = setTimeout(() => attempt.abort(), connectTimeoutMs);
+  const cancelTimer = timer(() => attempt.abort(), connectTimeoutMs);
   const tooLateError = () => new Error(`no connection within ${connectTimeoutMs / 1000} s`);
   try {
     const { proxy } = credentials;
@@ -42,7 +46,7 @@ export async function openSession(credentials: Credentials): Promise<OpenSession
   } catch (error) {
     throw attempt.signal.aborted ? tooLateError() : error;
   } finally {
-    clearTimeout(tooLate);
+    cancelTimer();
   }
 }
 

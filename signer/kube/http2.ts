@@ -13,6 +13,7 @@ interface Link extends OpenSession {
   streams: number;
   /** Time of the last answer to a PING, in monotonic milliseconds. */
   heardAt: number;
+  stopPings: () => void;
 }
 
 interface Entry {
@@ -38,7 +39,7 @@ export function openHttp2(needs: {
   readonly fallBack: () => Connection;
 }): Connection {
   const { credentials, time } = needs;
-  const { monotonic } = time;
+  const { monotonic, timer } = time;
   const { host } = credentials.server;
   const waiting = new Set<Entry>();
   // Includes connections that finish their requests after a GOAWAY.
@@ -47,7 +48,6 @@ export function openHttp2(needs: {
   let link: Link | undefined;
   let isConnecting = false;
   let isClosed = false;
-  const watchdog = setInterval(checkAlive, pingIntervalMs).unref();
 
   function startWaiting(): void {
     // The session may have ended without its events so far; it then throws.
@@ -130,7 +130,7 @@ export function openHttp2(needs: {
   async function connect(): Promise<void> {
     isConnecting = true;
     try {
-      const opened = await openSession(credentials);
+      const opened = await openSession(credentials, timer);
       if (opened === undefined) moveTo(needs.fallBack());
       else if (isClosed) opened.cut();
       else take(opened);
@@ -142,11 +142,13 @@ export function openHttp2(needs: {
   }
 
   function take(opened: OpenSession): void {
-    const taken: Link = { ...opened, streams: 0, heardAt: monotonic() };
+    const taken: Link = { ...opened, streams: 0, heardAt: monotonic(), stopPings: ignore };
     link = taken;
     links.add(taken);
+    pingLater(taken);
     taken.session.on('goaway', () => retire(taken));
     taken.session.on('close', () => {
+      taken.stopPings();
       links.delete(taken);
       retire(taken);
     });
@@ -168,16 +170,17 @@ export function openHttp2(needs: {
     }
   }
 
-  function checkAlive(): void {
-    for (const each of links) {
-      if (monotonic() - each.heardAt >= deadAfterMs) {
-        each.cut(new Error(`the API server has not answered a PING for ${deadAfterMs / 1000} s`));
-      } else if (!each.session.destroyed) {
-        each.session.ping((error) => {
-          if (!error) each.heardAt = monotonic();
-        });
+  function pingLater(on: Link): void {
+    on.stopPings = timer(() => {
+      if (on.session.destroyed) return;
+      if (monotonic() - on.heardAt >= deadAfterMs) {
+        return on.cut(new Error(`the API server has not answered a PING for ${deadAfterMs / 1000} s`));
       }
-    }
+      on.session.ping((error) => {
+        if (!error) on.heardAt = monotonic();
+      });
+      pingLater(on);
+    }, pingIntervalMs);
   }
 
   function moveTo(other: Connection): void {
@@ -188,7 +191,6 @@ export function openHttp2(needs: {
 
   function close(): void {
     isClosed = true;
-    clearInterval(watchdog);
     for (const each of links) each.cut();
     failWaiting(new Error('the connection was closed by the signer'));
   }

@@ -101,7 +101,7 @@ export function createMembership(needs: MembershipNeeds) {
   }
 
   async function keepRenewing(signal: AbortSignal): Promise<void> {
-    const isNews = createNews(monotonic);
+    const isNews = createNews(time);
     while (!signal.aborted) {
       const startedAt = monotonic();
       try {

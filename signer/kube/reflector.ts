@@ -66,7 +66,7 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
   const silentAfterMs = needs.silentAfterMs ?? defaultSilentAfterMs;
   const backoff = createBackoff(backoffPolicy, jitter);
   const pages = createPageSize();
-  const isNews = createNews(monotonic);
+  const isNews = createNews(needs.time);
 
   let state: ReflectorState = { phase: 'locating' };
   while (!signal.aborted) {

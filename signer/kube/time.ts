@@ -50,6 +50,3 @@ export function pauseWith(timer: SetTimer): Pause {
       signal?.addEventListener('abort', end, { once: true });
     });
 }
-
-/** The real pause. */
-export const pause: Pause = pauseWith(setTimer);

@@ -13,7 +13,7 @@ import type { Credentials } from './credentials.ts';
 import { exchange, type Incoming } from './exchange.ts';
 import type { Fields } from './json-reader.ts';
 import { serverDate } from './server-date.ts';
-import { type Pause, pauseWith, type Time } from './time.ts';
+import { pauseWith, type Time } from './time.ts';
 import type { WatchEvent } from './watch-lines.ts';
 import { openWatch } from './watch-stream.ts';
 
@@ -70,7 +70,7 @@ const defaultMaxAnswerBytes = 64 * 1024 * 1024;
 export function createTransport(needs: TransportNeeds): Transport {
   const { credentials, time } = needs;
   const { now, monotonic, jitter, timer } = time;
-  const pause: Pause = pauseWith(timer);
+  const pause = pauseWith(timer);
   const maxBytes = needs.maxAnswerBytes ?? defaultMaxAnswerBytes;
   const userAgent = needs.userAgent ?? 'kubespiffe';
   const dateListeners: ((serverEpochMs: number, roundTripMs: number) => void)[] = [];
@@ -138,7 +138,7 @@ export function createTransport(needs: TransportNeeds): Transport {
           reader: request.reader?.(),
           signal: request.signal,
         },
-        timer,
+        time,
       );
     } finally {
       reportCall(request, startedAt, answer);
@@ -177,7 +177,7 @@ export function createTransport(needs: TransportNeeds): Transport {
     const label = { method: 'WATCH', ...(watch.resource !== undefined && { resource: watch.resource }) };
     try {
       const limits = { timeoutMs: defaultTimeoutMs, signal: watch.signal };
-      const opened = await openWatch(watches, outgoing, { ...limits, fields: watch.fields ?? true }, timer);
+      const opened = await openWatch(watches, outgoing, { ...limits, fields: watch.fields ?? true }, time);
       if (opened.kind === 'refused') {
         reportCall(label, startedAt, opened.answer);
         throw statusError(asCall, opened.answer);

@@ -3,7 +3,7 @@ import { ApiConnectionError } from './api-error.ts';
 import type { Connection, InFlight, Outgoing } from './connection.ts';
 import { describe, type Incoming, reasonOf } from './exchange.ts';
 import type { Fields } from './json-reader.ts';
-import type { SetTimer } from './time.ts';
+import type { Time } from './time.ts';
 import { createLineReader, type WatchEvent } from './watch-lines.ts';
 
 /** Events that may be unread before the stream is paused. */
@@ -27,7 +27,7 @@ export function openWatch(
   connection: Connection,
   outgoing: Outgoing,
   limits: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly fields: Fields },
-  timer: SetTimer,
+  { timer }: Time,
 ): Promise<WatchAnswer> {
   return new Promise((resolve, reject) => {
     const { signal } = limits;

@@ -1,3 +1,4 @@
+import type { Time } from '../kube/time.ts';
 import type { LogDestination } from './log.ts';
 import type { Reason } from './reasons.ts';
 
@@ -118,10 +119,10 @@ export type Audit = (
  * Makes the audit stream: the same output as the log in the same form, told apart by `"audit":true`. It is no logger,
  * because no log level may silence it.
  */
-export function createAudit(options: { replica: string; destination: LogDestination }): Audit {
-  const { replica, destination } = options;
+export function createAudit(needs: { replica: string; destination: LogDestination; time: Time }): Audit {
+  const { replica, destination, time } = needs;
   return (record) => {
-    const line = { level: 'info', time: new Date().toISOString(), audit: true, replica, ...record };
+    const line = { level: 'info', time: new Date(time.now()).toISOString(), audit: true, replica, ...record };
     destination.write(`${JSON.stringify(line)}\n`);
   };
 }

@@ -1,3 +1,5 @@
+import type { Time } from '../kube/time.ts';
+
 /** A problem that was not seen for this time is reported again, in milliseconds. Longer than the longest pause between two tries. */
 const forgottenAfterMs = 60_000;
 const maxRemembered = 100;
@@ -5,11 +7,9 @@ const maxRemembered = 100;
 /**
  * Tells new trouble from trouble that goes on, so that a loop logs each state once, also where two kinds of trouble
  * take turns.
- *
- * @param monotonic milliseconds.
  * @returns a function that says whether a message is news.
  */
-export function createNews(monotonic: () => number): (message: string) => boolean {
+export function createNews({ monotonic }: Time): (message: string) => boolean {
   const seenAt = new Map<string, number>();
   return (message) => {
     // Ports and milliseconds differ each time, and say nothing new. Shorter numbers may be a status.

@@ -11,6 +11,7 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
+import type { Time } from '../kube/time.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { NewSpan, Span } from './span.ts';
@@ -30,7 +31,7 @@ export interface TracesNeeds {
   readonly replica: string;
   readonly metrics: Pick<Metrics, 'spans'>;
   readonly log: Log<'info' | 'warn'>;
-  readonly time: { readonly now: () => number; readonly monotonic: () => number };
+  readonly time: Time;
 }
 
 /**

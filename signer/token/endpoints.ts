@@ -130,7 +130,7 @@ export function createEndpoints(
         const services = await prepare((reason) => onState(false, reason), signal);
         if (signal.aborted) return;
         const create = (tls: ReturnType<typeof tlsOptions>) => createListener(name, tls, services);
-        await runListener({ ...more, name, create, log, onState }, signal);
+        await runListener({ ...more, name, create, log, time, onState }, signal);
       },
     };
   }

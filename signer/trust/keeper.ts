@@ -70,7 +70,7 @@ export function createKeeper(needs: KeeperNeeds, kept: Kept) {
     }
     if (restLeftMs > 0) return queue.addAfter(key, restLeftMs);
     if (drift === undefined) return;
-    const trouble = troubles.get(key) ?? { since: monotonic(), isNews: createNews(monotonic) };
+    const trouble = troubles.get(key) ?? { since: monotonic(), isNews: createNews(needs.time) };
     troubles.set(key, trouble);
     const turnAt = trouble.since + needs.rankFor(key) * needs.takeoverDelayMs;
     if (turnAt > monotonic()) return queue.addAfter(key, turnAt - monotonic());

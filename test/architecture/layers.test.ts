@@ -85,6 +85,9 @@ const toolsEntries = [toolsEntry, 'tools/cli.ts'];
 /** Every coded error of the project, which even spiffe/pki raises. */
 const errorsFile = 'spiffe/errors.ts';
 
+/** What a part of the signer knows of time; signer/observe as well. */
+const timeFile = 'signer/kube/time.ts';
+
 interface Import {
   from: string;
   /** File below the root, or the name of a package. */
@@ -167,6 +170,7 @@ test('imports go down the layers, never up, sub-folders included', () => {
     const folder = dirname(from);
     const target = dirname(to);
     if (target === folder || to === errorsFile) return false;
+    if (folder === 'signer/observe' && to === timeFile) return false;
     if (folder === 'signer') return !Object.hasOwn(mayUse, target);
     return !mayUse[folder]?.includes(target);
   });
@@ -225,6 +229,30 @@ test('what decides, and the folders below, take time and randomness from their c
     ['signer/authority/create.ts'],
   );
 });
+
+/** A clock or timer that is not the one of `Time`, which a test can move. */
+const realClock =
+  /new Date\(\)|Date\.now|performance\.now|Math\.random|(?<![.\w])set(Timeout|Interval)\(|AbortSignal\.timeout|node:timers/;
+
+test('the signer has its time and timers from Time alone', () => {
+  const wrong = programSources.filter(
+    (file) =>
+      file.startsWith('signer/') &&
+      !ownClocks.includes(file) &&
+      realClock.test(withoutDocstrings(textOf(file))),
+  );
+  assert.deepEqual(wrong, []);
+});
+
+const ownClocks = [
+  timeFile,
+  // Writes what is left when the process ends and no timer runs any more; its retries must not keep a process alive.
+  'signer/observe/output.ts',
+  // Waits for the next turn of the event loop, which is no time.
+  'signer/signers/registration-status.ts',
+  // A request of a command, never of a running signer.
+  'signer/authority/upstream/vault.ts',
+];
 
 test('only the entries read the environment', () => {
   const readers = programSources.filter((file) => /process\.env/.test(withoutDocstrings(textOf(file))));

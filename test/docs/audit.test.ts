@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { createReporter, type Report } from '../../signer/issuance/report.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import {
   type AuditRecord,
   createAudit,
@@ -61,7 +62,7 @@ type Line = Record<string, unknown>;
 function reporters(replica = 'signer') {
   const lines: Line[] = [];
   const write = (line: string) => void lines.push(JSON.parse(line));
-  const audit = createAudit({ replica, destination: { write } });
+  const audit = createAudit({ replica, destination: { write }, time: realTime });
   const silent = () => undefined;
   const log = { debug: silent, info: silent, warn: silent } as unknown as Logger;
   const metrics = createMetrics();

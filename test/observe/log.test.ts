@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { realTime } from '../../signer/kube/time.ts';
 import { createAudit } from '../../signer/observe/audit.ts';
 import { childOf, createLogger } from '../../signer/observe/log.ts';
 
@@ -49,7 +50,7 @@ test('an error is logged with its message and stack', () => {
 test('an audit record is one line, marked as audit, whatever the log level', () => {
   const destination = memory();
   createLogger({ level: 'error', destination });
-  const audit = createAudit({ replica: 'signer-0', destination });
+  const audit = createAudit({ replica: 'signer-0', destination, time: realTime });
   audit({
     event: 'pod-certificate',
     outcome: 'Issued',
@@ -81,10 +82,11 @@ for (const [how, end] of [
     const script = `
       const { createLogger } = await import('${observe}/log.ts');
       const { createAudit } = await import('${observe}/audit.ts');
+      const { realTime } = await import('${observe}/../kube/time.ts');
       const { standardOutput } = await import('${observe}/output.ts');
       const output = standardOutput();
       const log = createLogger({ level: 'info', destination: output.log });
-      const audit = createAudit({ replica: 'a', destination: output.audit });
+      const audit = createAudit({ replica: 'a', destination: output.audit, time: realTime });
       for (let number = 0; number < 500; number += 1) {
         log.info({ number }, 'said');
         audit({ outcome: 'Issued', number });

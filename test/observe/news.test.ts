@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createNews } from '../../signer/observe/news.ts';
+import { timeWith } from '../kube/fake-time.ts';
 
 function start() {
   const state = { now: 0 };
-  return { state, isNews: createNews(() => state.now) };
+  return { state, isNews: createNews(timeWith({ monotonic: () => state.now })) };
 }
 
 describe('news of a loop', () => {

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { realTime } from '../../signer/kube/time.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { createTraces } from '../../signer/observe/otlp.ts';
 import type { StartSpan } from '../../signer/observe/span.ts';
@@ -17,7 +18,7 @@ const nowhere = {
   version: '0.1.0',
   replica: 'a',
   log: { info: () => undefined, warn: () => undefined },
-  time: { now: Date.now, monotonic: () => performance.now() },
+  time: realTime,
 };
 const aSpan = (startSpan: StartSpan, traceId?: string, traceparent?: string) =>
   startSpan({ name: 'a', kind: 'internal', startedAt: 0, attributes: {}, traceId, traceparent });

@@ -12,10 +12,11 @@ const observe = join(import.meta.dirname, '../../signer/observe');
 const writer = `
   const { createLogger } = await import('${observe}/log.ts');
   const { createAudit } = await import('${observe}/audit.ts');
+  const { realTime } = await import('${observe}/../kube/time.ts');
   const { standardOutput } = await import('${observe}/output.ts');
   const output = standardOutput();
   const log = createLogger({ level: 'info', destination: output.log });
-  const audit = createAudit({ replica: 'a', destination: output.audit });
+  const audit = createAudit({ replica: 'a', destination: output.audit, time: realTime });
   const dropped = { log: 0, audit: 0 };
   output.onDropped((stream) => { dropped[stream] += 1; });
   const text = 'x'.repeat(500);

@@ -1,10 +1,10 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   allFederatedTrustDomains,
   type FederatedTrustDomain,
   refreshAnnotation,
 } from '../../signer/federation/federated-trust-domain.ts';
 import { resourcePath } from '../../signer/kube/resources.ts';
-import { pause } from '../../signer/kube/time.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { type AddCommand, addCommand } from '../command.ts';

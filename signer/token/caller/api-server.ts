@@ -2,7 +2,7 @@ import { KubespiffeError, messageOf } from '../../../spiffe/errors.ts';
 import type { OwnAudiences } from '../../../spiffe/infrastructure.ts';
 import { audiencesOf, parseJwt } from '../../../spiffe/jwt-svid.ts';
 import { ApiStatusError, isPlain404 } from '../../kube/api-error.ts';
-import { pause } from '../../kube/time.ts';
+import { pauseWith, type Time } from '../../kube/time.ts';
 import type { Transport } from '../../kube/transport.ts';
 import type { Logger } from '../../observe/log.ts';
 import { createNews } from '../../observe/news.ts';
@@ -74,11 +74,13 @@ const retryMs = 1_000;
 export async function learnApiServerFacts(
   needs: FactsNeeds & {
     readonly log: Pick<Logger, 'warn'>;
+    readonly time: Time;
     readonly onWaiting: (reason: string) => void;
   },
   signal: AbortSignal,
 ): Promise<ApiServerFacts | undefined> {
-  const isNews = createNews(() => performance.now());
+  const isNews = createNews(needs.time);
+  const pause = pauseWith(needs.time.timer);
   while (!signal.aborted) {
     try {
       const facts = await readApiServerFacts(needs);

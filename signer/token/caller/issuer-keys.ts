@@ -35,7 +35,7 @@ export function createIssuerKeys(needs: {
   const { transport, log, time } = needs;
   const { monotonic } = time;
   const unknown = createRecent<true>({ lifetimeMs: unknownForMs, time });
-  const isNews = createNews(monotonic);
+  const isNews = createNews(time);
   let keys = new Map<string, IssuerKey>();
   let askedAt = Number.NEGATIVE_INFINITY;
   let fetchedAt = Number.NEGATIVE_INFINITY;

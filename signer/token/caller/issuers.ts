@@ -36,7 +36,7 @@ export function createIssuers(
   const { monotonic } = needs.time;
   const known = new Set(needs.facts.issuers);
   const audiences = new Set(needs.facts.audiences);
-  const isNews = createNews(monotonic);
+  const isNews = createNews(needs.time);
   let askedAt = Number.NEGATIVE_INFINITY;
   let asking: Promise<boolean> | undefined;
 

@@ -2,7 +2,7 @@ import { KubespiffeError, messageOf } from '../../../spiffe/errors.ts';
 import { failure, type Result, success } from '../../../spiffe/pki/result.ts';
 import { rfc3339 } from '../../../spiffe/pki/time.ts';
 import { unlessKeyUnavailable } from '../../keys/remote-key.ts';
-import { type Pause, pause as realPause, type Time } from '../../kube/time.ts';
+import { pauseWith, type Time } from '../../kube/time.ts';
 import type { Logger } from '../../observe/log.ts';
 import { explain } from '../../observe/reasons.ts';
 import type { X509ServiceNeeds } from '../svid/x509-service.ts';
@@ -38,20 +38,16 @@ export interface Follower {
 const retryMs = 1_000;
 const checkMs = 5_000;
 
-type Timing = {
-  readonly time: Time;
-  readonly pause?: Pause;
-};
-
 /**
  * @param look finds the certificate that the listener should have now: the same object while it should keep the current
  *   one, or the reason why there is none.
  */
 function createSource<C extends ServerCertificate>(
-  { time, pause = realPause }: Timing,
+  time: Time,
   look: (current: C | undefined) => Promise<Result<C>>,
   onRenewed: (renewed: C) => void,
 ): CertificateSource {
+  const pause = pauseWith(time.timer);
   let current: C | undefined;
   return {
     async first(onWaiting, signal) {
@@ -82,16 +78,16 @@ function createSource<C extends ServerCertificate>(
 
 /** The endpoint's own SVIDs: renewed in time, and when another chain signs. */
 export function ownCertificates(
-  needs: Timing &
-    Pick<X509ServiceNeeds, 'authority' | 'reserve' | 'randomBytes'> & {
-      readonly trustDomain: string;
-      readonly dnsNames: readonly string[];
-      readonly log: Pick<Logger, 'info'>;
-    },
+  needs: Pick<X509ServiceNeeds, 'authority' | 'reserve' | 'randomBytes'> & {
+    readonly trustDomain: string;
+    readonly dnsNames: readonly string[];
+    readonly log: Pick<Logger, 'info'>;
+    readonly time: Time;
+  },
 ): CertificateSource {
   const { trustDomain, dnsNames, randomBytes, log } = needs;
   return createSource<EndpointCertificate>(
-    needs,
+    needs.time,
     async (current) => {
       const usable = needs.authority();
       if (!usable.ok) return failure(explain(usable.reason, usable.detail));
@@ -121,17 +117,16 @@ export function ownCertificates(
 }
 
 /** Certificates from files that are renewed by others, such as a mounted Secret of cert-manager. */
-export function filedCertificates(
-  needs: Timing & {
-    readonly certificateFile: string;
-    readonly keyFile: string;
-    readonly log: Pick<Logger, 'info' | 'warn'>;
-  },
-): CertificateSource {
+export function filedCertificates(needs: {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  readonly log: Pick<Logger, 'info' | 'warn'>;
+  readonly time: Time;
+}): CertificateSource {
   const { certificateFile, log } = needs;
   let lastProblem: string | undefined;
   return createSource<ServerCertificate>(
-    needs,
+    needs.time,
     async (current) => {
       const latest = await readCertificateFiles(needs, needs.time.now());
       const problem = latest.ok ? undefined : latest.reason;

@@ -2,6 +2,7 @@ import type { Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Limiter } from '../../kube/limiter.ts';
+import type { SetTimer } from '../../kube/time.ts';
 import { addressOf } from './address.ts';
 import { gate } from './gate.ts';
 import { createHandshakeTurns } from './handshakes.ts';
@@ -42,6 +43,7 @@ export interface ConnectionNeeds {
   readonly rate: Limiter;
   /** Is called for each connection that was not let in. */
   readonly onCut: (cause: Excess) => void;
+  readonly timer: SetTimer;
 }
 
 /**
@@ -93,22 +95,22 @@ export function limitConnections(server: Server, needs: ConnectionNeeds): () => 
     startTls: () => void,
   ): () => void {
     let hasStarted = false;
-    let timer: NodeJS.Timeout | undefined;
+    let cancelTimer = () => {};
     const endTurn = turn(() => {
       hasStarted = true;
-      clearTimeout(timer);
+      cancelTimer();
       startTls();
     });
     if (!hasStarted) {
       // Nobody else listens yet, and an error that nobody hears ends the process.
       socket.on('error', () => undefined);
-      timer = setTimeout(() => {
+      cancelTimer = needs.timer(() => {
         onCut('handshake');
         socket.destroy();
       }, needs.handshakeMs);
     }
     return () => {
-      clearTimeout(timer);
+      cancelTimer();
       endTurn();
     };
   }

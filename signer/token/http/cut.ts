@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { FastifyReply } from 'fastify';
+import type { SetTimer } from '../../kube/time.ts';
 import { type Refused, refuse } from '../../observe/checked.ts';
 import { maxHeaderBytes } from './limits.ts';
 import { bodyOf } from './refusal.ts';
@@ -19,6 +20,7 @@ export interface CutNeeds {
   readonly onRefusal: (refusal: Refused, socket: Socket, reply: FastifyReply | undefined) => void;
   /** Is called for each connection without a TLS session, unless the client gave up. */
   readonly onHandshakeFailed: () => void;
+  readonly timer: SetTimer;
 }
 
 /**
@@ -69,7 +71,9 @@ export function createCut(needs: CutNeeds): (error: NodeJS.ErrnoException, socke
       `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n` +
         `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
     );
-    const timer = setTimeout(() => socket.destroy(), partingMs);
-    socket.once('close', () => clearTimeout(timer));
+    socket.once(
+      'close',
+      needs.timer(() => socket.destroy(), partingMs),
+    );
   };
 }

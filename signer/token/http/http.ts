@@ -2,7 +2,7 @@ import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import fastify, { type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Limiter } from '../../kube/limiter.ts';
-import { pause, type Time } from '../../kube/time.ts';
+import { pauseWith, type Time } from '../../kube/time.ts';
 import { type Checked, type Refused, refuse } from '../../observe/checked.ts';
 import type { StartSpan } from '../../observe/span.ts';
 import type { Presented } from '../caller/credential.ts';
@@ -56,6 +56,7 @@ const accept = () => true;
 /** An HTTPS server with its limits and its way to refuse; the routes come from elsewhere. Not yet listening. */
 export function createHttp(needs: HttpNeeds) {
   const { limits = usualLimits } = needs;
+  const { monotonic, timer } = needs.time;
   const asksForCertificates = needs.tls.requestCert === true;
   let server: Server | undefined;
   let breakOff: () => void = () => undefined;
@@ -69,6 +70,7 @@ export function createHttp(needs: HttpNeeds) {
       else needs.report(newContext(socket), refusal);
     },
     onHandshakeFailed: () => needs.onCut('handshake'),
+    timer,
   });
 
   const app = fastify({
@@ -101,6 +103,7 @@ export function createHttp(needs: HttpNeeds) {
         handshakeMs: limits.handshakeMs,
         rate: needs.connectionRate,
         onCut: needs.onCut,
+        timer,
       });
       server.setTimeout(limits.idleMs);
       return server;
@@ -110,7 +113,7 @@ export function createHttp(needs: HttpNeeds) {
   let underWay = 0;
 
   function newContext(socket: Socket, path = ''): Tracked {
-    const startedAt = needs.time.monotonic();
+    const startedAt = monotonic();
     return { path, address: addressOf(socket), startedAt, caller: undefined, isReported: false };
   }
 
@@ -177,7 +180,7 @@ export function createHttp(needs: HttpNeeds) {
   app.addHook('onClose', async () => {
     const isClosed = new AbortController();
     made.close(() => isClosed.abort());
-    await pause(limits.closingMs, isClosed.signal);
+    await pauseWith(timer)(limits.closingMs, isClosed.signal);
     breakOff();
   });
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { pause } from '../../kube/time.ts';
+import { pauseWith, type Time } from '../../kube/time.ts';
 import type { Logger } from '../../observe/log.ts';
 import type { ListenAddress } from '../../observe/server.ts';
 import type { CertificateSource } from './certificate-source.ts';
@@ -18,6 +18,7 @@ export interface ListenerNeeds {
   /** Makes the server with its routes, with the first certificate. */
   readonly create: (tls: ReturnType<typeof tlsOptions>) => Promise<Http>;
   readonly log: Pick<Logger, 'info' | 'warn'>;
+  readonly time: Time;
   /** How much longer it serves after the signal. */
   readonly lingerMs?: number;
   /** Says whether it serves, and why not. */
@@ -58,7 +59,7 @@ export async function runListener(needs: ListenerNeeds, signal: AbortSignal): Pr
   };
   try {
     await certificates.follow(follower, signal);
-    await pause(lingerMs);
+    await pauseWith(needs.time.timer)(lingerMs);
   } finally {
     onState(false, 'draining');
     await app.close();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -35,6 +36,11 @@ async function anAuthority(more: { id?: string; lifetimeSeconds?: number } = {})
 
 const make = (authority: Authority, at = now) =>
   makeEndpointCertificate({ authority, trustDomain, dnsNames, now: at, randomBytes });
+/** Runs what waits in the next turn of the event loop, however long it wants to wait. */
+function soon(run: () => void): () => void {
+  const turn = setImmediate(run);
+  return () => clearImmediate(turn);
+}
 const secondsOf = (date: Date) => date.getTime() / 1000;
 
 describe("the endpoint's own certificate", () => {
@@ -118,13 +124,16 @@ describe('the source of those certificates', () => {
       trustDomain,
       dnsNames,
       log: { info: () => undefined },
-      time: timeWith({ now: () => nowMs }),
+      time: timeWith({
+        now: () => nowMs,
+        timer(run, ms) {
+          nowMs += ms;
+          if (at() >= untilSecond) stop.abort();
+          plan(at(), set);
+          return soon(run);
+        },
+      }),
       randomBytes,
-      async pause(ms) {
-        nowMs += ms;
-        if (at() >= untilSecond) stop.abort();
-        plan(at(), set);
-      },
     });
     const shown: { at: number; certificate: ServerCertificate }[] = [];
     const said: { at: number; ended: string | undefined }[] = [];
@@ -243,9 +252,9 @@ describe('a certificate in files', () => {
 
   it('a certificate in files is reported as expired, with other problems of the files or without, until a newer one is loaded', async () => {
     const files = { certificateFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') };
-    const put = async ({ key, cert }: { key: string; cert: string }) => {
-      await writeFile(files.certificateFile, cert);
-      await writeFile(files.keyFile, key);
+    const put = ({ key, cert }: { key: string; cert: string }) => {
+      writeFileSync(files.certificateFile, cert);
+      writeFileSync(files.keyFile, key);
     };
     const [early, late] = [await webCredentials(), await webCredentials({ lifetimeSeconds: 2 * hour })];
     const endsAt = new X509Certificate(early.cert).validToDate.getTime();
@@ -256,15 +265,18 @@ describe('a certificate in files', () => {
     const source = filedCertificates({
       ...files,
       log: { info: () => undefined, warn: () => undefined },
-      time: timeWith({ now: () => nowMs }),
-      async pause(ms) {
-        nowMs += ms;
-        if (nowMs === endsAt - 5_000) await writeFile(files.keyFile, 'no key');
-        if (nowMs === endsAt + 10_000) await put(late);
-        if (nowMs === endsAt + 15_000) stop.abort();
-      },
+      time: timeWith({
+        now: () => nowMs,
+        timer(run, ms) {
+          nowMs += ms;
+          if (nowMs === endsAt - 5_000) writeFileSync(files.keyFile, 'no key');
+          if (nowMs === endsAt + 10_000) put(late);
+          if (nowMs === endsAt + 15_000) stop.abort();
+          return soon(run);
+        },
+      }),
     });
-    await put(early);
+    put(early);
     assert.ok(await source.first(() => undefined, stop.signal));
     const looked = (ended: string | undefined) => said.push([(nowMs - endsAt) / 1000, ended]);
     await source.follow(
