@@ -1,7 +1,8 @@
+import { hash } from 'node:crypto';
 import type { Finding } from '../../spiffe/clauses.ts';
 import { checkAuthority, checkLeaf } from '../../spiffe/conformance.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
-import type { SubjectKey } from '../../spiffe/pki/spki.ts';
+import { readSubjectKey, type SubjectKey } from '../../spiffe/pki/spki.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { isSignedBy } from '../../spiffe/pki/verify.ts';
 import { colons, fromNow } from '../output.ts';
@@ -16,20 +17,31 @@ export interface CertificateContext {
   readonly contents: Contents;
 }
 
+/** A certificate that the strict reader refuses, and why: then the signer and the verifiers refuse it too. */
+export interface RefusedCertificate {
+  readonly der: Uint8Array;
+  readonly refused: string;
+}
+
+export type GivenCertificate = CertificateFacts | RefusedCertificate;
+
 /** A workload's chain: leaf, then the intermediates upwards (X509-SVID 2; RFC 5280 6.1). */
 export function chainSections(
-  chain: readonly CertificateFacts[],
+  chain: readonly GivenCertificate[],
   context: CertificateContext,
   roots: readonly CertificateFacts[] | undefined,
 ): Section[] {
   return chain.map((facts, index) => {
+    const place = `Certificate ${index + 1} of ${chain.length}`;
+    if ('refused' in facts) return refusedSection(place, facts, context);
     const next = chain[index + 1];
     const isRoot = isSignedBy(facts, facts);
     const role = index === 0 ? 'leaf' : isRoot ? 'root' : 'intermediate';
     const check = index === 0 ? checkLeaf : checkAuthority;
     const findings = [...check(facts, context.trustDomain), inTime(facts, context.now)];
     if (next) {
-      const problem = !isSignedBy(facts, next) && 'the next certificate in the chain has not signed it';
+      const isSigned = !('refused' in next) && isSignedBy(facts, next);
+      const problem = !isSigned && 'the next certificate in the chain has not signed it';
       findings.push(finding('must', 'RFC 5280 6.1', 'the next certificate has signed it', problem));
     } else if (roots) {
       const isSigned = roots.some((root) => isSignedBy(facts, root));
@@ -41,8 +53,7 @@ export function chainSections(
       const problem = isRoot && 'the root is in the chain, where verifiers do not need it';
       findings.push(finding('should', clause, 'the root is left out of the chain', problem));
     }
-    const title = `Certificate ${index + 1} of ${chain.length}: ${role}`;
-    return { title, ...contentsOf(facts, context), findings };
+    return { title: `${place}: ${role}`, ...contentsOf(facts, context), findings };
   });
 }
 
@@ -59,14 +70,16 @@ export function mergedTrustDomains(roots: readonly CertificateFacts[]): string |
 
 /** Signing certificates, each standing for itself: a trust bundle (X509-SVID 6; KEP-3257). */
 export function authoritySections(
-  certificates: readonly CertificateFacts[],
+  certificates: readonly GivenCertificate[],
   context: CertificateContext,
 ): Section[] {
   const seen = new Set<string>();
   return certificates.map((facts, index) => {
+    const place = certificates.length === 1 ? '' : ` ${index + 1} of ${certificates.length}`;
+    const title = `CA certificate${place}`;
+    if ('refused' in facts) return refusedSection(title, facts, context);
     const isRepeated = seen.has(facts.sha256Hex);
     seen.add(facts.sha256Hex);
-    const place = certificates.length === 1 ? '' : ` ${index + 1} of ${certificates.length}`;
     const findings = [...checkAuthority(facts, context.trustDomain), inTime(facts, context.now)];
     const notSigned = !isSignedBy(facts, facts) && 'it is not self-signed';
     findings.push(finding('should', 'SPIFFE bundle 4.1', 'it is self-signed', notSigned));
@@ -74,7 +87,7 @@ export function authoritySections(
       const problem = isRepeated && 'it is there more than once';
       findings.push(finding('must', 'KEP-3257', 'it is there once', problem));
     }
-    return { title: `CA certificate${place}`, ...contentsOf(facts, context), findings };
+    return { title, ...contentsOf(facts, context), findings };
   });
 }
 
@@ -84,23 +97,36 @@ function inTime(facts: CertificateFacts, now: number): Finding {
   return finding('must', 'RFC 5280 6.1.3', 'it is within its time', early || late);
 }
 
-/** What a certificate contains, for people. */
-function contentsOf(
-  facts: CertificateFacts,
+function refusedSection(
+  title: string,
+  { der, refused }: RefusedCertificate,
+  context: CertificateContext,
+): Section {
+  const findings = [finding('must', 'RFC 5280 4.1', 'it can be read', `it is refused: ${refused}`)];
+  return { title, ...contentsOf({ der }, context), findings };
+}
+
+/** What a certificate contains, for people: what the library reads, also where the strict reader refuses it. */
+export function contentsOf(
+  { der }: { readonly der: Uint8Array },
   { now, contents }: CertificateContext,
 ): Pick<Section, 'facts' | 'extensions'> {
+  const Fingerprint = `SHA-256 ${colons(hash('sha256', der))}`;
+  const shown = contents.certificate(der);
+  if (!shown) return { facts: { Content: `(${der.length} bytes, not shown)`, Fingerprint } };
+  const { uris, subject, issuer, notBefore, notAfter, spki, signature, serialHex, extensions } = shown;
   return {
     facts: {
-      'SPIFFE ID': facts.uris.join(', ') || '(none)',
-      Subject: contents.name(facts.subjectDer),
-      Issuer: contents.name(facts.issuerDer),
-      Valid: `${rfc3339(facts.notBefore)} to ${rfc3339(facts.notAfter)} (ends ${fromNow(facts.notAfter, now)})`,
-      Key: keyText(facts.publicKey, 'not one that kubelet makes'),
-      Signature: facts.signatureAlgorithm,
-      Serial: facts.serialHex,
-      Fingerprint: `SHA-256 ${colons(facts.sha256Hex)}`,
+      'SPIFFE ID': uris.join(', ') || '(none)',
+      Subject: subject,
+      Issuer: issuer,
+      Valid: `${rfc3339(notBefore)} to ${rfc3339(notAfter)} (ends ${fromNow(notAfter, now)})`,
+      Key: keyText(readSubjectKey(spki), 'not one that kubelet makes'),
+      Signature: signature,
+      Serial: serialHex,
+      Fingerprint,
     },
-    extensions: contents.extensions(facts.extensions),
+    extensions,
   };
 }
 

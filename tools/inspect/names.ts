@@ -94,7 +94,7 @@ function bytesText(octets: Uint8Array): string {
 }
 
 /** What a constructed element holds. */
-function elementsOf(element: asn1js.AsnType | undefined): asn1js.AsnType[] {
+export function elementsOf(element: asn1js.AsnType | undefined): asn1js.AsnType[] {
   if (element instanceof asn1js.Constructed) return element.valueBlock.value as asn1js.AsnType[];
   throw new Error('a value that is not constructed');
 }

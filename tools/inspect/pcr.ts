@@ -9,7 +9,7 @@ import { readSubjectKey, type SubjectKey } from '../../spiffe/pki/spki.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { fromNow, span } from '../output.ts';
 import { keyText } from './certificates.ts';
-import { certificatesOf, type InspectContext, inspectPem } from './pem.ts';
+import { givenCertificates, type InspectContext, inspectPem } from './pem.ts';
 import { finding, type Inspection, type Section } from './report.ts';
 
 const maxSkewSeconds = 300;
@@ -61,9 +61,10 @@ export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext):
   }
 
   const pem = status?.certificateChain ?? '';
-  const [leaf] = pem === '' ? [] : certificatesOf(Buffer.from(pem));
+  const [leaf] = pem === '' ? [] : givenCertificates(pem);
   const chain = pem === '' ? [] : inspectPem(pem, context).sections;
-  const issued = leaf ? issuedFindings(pcr, leaf, key) : [noChain];
+  const answered = leaf && 'spki' in leaf ? issuedFindings(pcr, leaf, key) : [];
+  const issued = leaf ? answered : [noChain];
   const facts = { ...answer.facts, 'Refresh from': refreshText(status?.beginRefreshAt, context.now) };
   const sections = [request, { ...answer, facts, findings: [...answer.findings, ...issued] }, ...chain];
   return { kind: 'PodCertificateRequest', sections };

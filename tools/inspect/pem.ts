@@ -4,12 +4,15 @@ import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certifi
 import { readCsrKey } from '../../spiffe/pki/csr.ts';
 import { decodePem, encodePem, type PemBlock } from '../../spiffe/pki/pem.ts';
 import { nameOfKey, readableKey } from '../../spiffe/pki/sign.ts';
+import { readSubjectKey } from '../../spiffe/pki/spki.ts';
 import { CliError } from '../errors.ts';
 import { pemText } from '../read-input.ts';
 import {
   authoritySections,
   type CertificateContext,
   chainSections,
+  type GivenCertificate,
+  keyText,
   mergedTrustDomains,
 } from './certificates.ts';
 import { finding, type Inspection, type Section, withFirst } from './report.ts';
@@ -21,13 +24,30 @@ export interface InspectContext extends CertificateContext {
 
 /** Certificates of a PEM text or of bare DER. @throws CliError CERTIFICATE_INVALID */
 export function certificatesOf(content: Buffer): CertificateFacts[] {
-  return factsOf(blocksOf(pemText(content)).filter((block) => block.label === 'CERTIFICATE'));
+  return givenCertificates(pemText(content)).map((given, index) => {
+    if ('refused' in given) throw unreadable(given.refused, index);
+    return given;
+  });
 }
+
+/** Certificates of a PEM text, also those that cannot be read. @throws CliError PEM_INVALID */
+export function givenCertificates(text: string): GivenCertificate[] {
+  return blocksOf(text)
+    .filter(({ label }) => label === 'CERTIFICATE')
+    .map(({ der }) => {
+      const read = readCertificate(der);
+      return read.ok ? read.value : { der, refused: read.reason };
+    });
+}
+
+const unreadable = (reason: string, index: number): CliError =>
+  new CliError('CERTIFICATE_INVALID', `certificate ${index + 1} cannot be read: ${reason}`);
 
 /** Inspects a PEM text: a chain, a bundle of roots, a credential bundle, or a request. @throws CliError */
 export function inspectPem(text: string, context: InspectContext): Inspection {
   const blocks = blocksOf(text);
-  const certificates = factsOf(blocks.filter((block) => block.label === 'CERTIFICATE'));
+  const certificates = givenCertificates(text);
+  const facts = certificates.flatMap((each) => ('refused' in each ? [] : each));
   const keys = blocks.filter((block) => block.label.endsWith('PRIVATE KEY'));
   const requests = blocks.filter((block) => block.label.endsWith('CERTIFICATE REQUEST'));
   const [leaf] = certificates;
@@ -38,7 +58,9 @@ export function inspectPem(text: string, context: InspectContext): Inspection {
     throw new CliError('PEM_INVALID', `the PEM text holds no certificate (${labels})`, knownForms);
   }
   const form = formOf(blocks);
-  const isCa = certificates.every((each) => each.isCa);
+  if ('refused' in leaf && facts.length === 0 && !context.contents.certificate(leaf.der))
+    throw unreadable(leaf.refused, 0);
+  const isCa = facts.length > 0 && facts.every((each) => each.isCa);
   if (keys[0] && isCa) {
     const sections = [keySection(keys[0], leaf, form), ...authoritySections(certificates, context)];
     return { kind: 'CA with its private key', sections };
@@ -53,7 +75,7 @@ export function inspectPem(text: string, context: InspectContext): Inspection {
   if (isCa) {
     const kind = certificates.length === 1 ? 'CA certificate' : 'trust bundle';
     const demand = 'all roots are of one trust domain';
-    const oneDomain = finding('should', 'SPIFFE Federation 5', demand, mergedTrustDomains(certificates));
+    const oneDomain = finding('should', 'SPIFFE Federation 5', demand, mergedTrustDomains(facts));
     return withFirst({ kind, sections: authoritySections(certificates, context) }, [...form, oneDomain]);
   }
   const kind = certificates.length === 1 ? 'certificate' : 'certificate chain';
@@ -88,7 +110,7 @@ function formOf(blocks: readonly PemBlock[]): Finding[] {
 /** Facts about a private key that reveal nothing of it. */
 function keySection(
   block: PemBlock,
-  leaf: CertificateFacts | undefined,
+  leaf: GivenCertificate | undefined,
   findings: readonly Finding[],
 ): Section {
   const isPkcs8 = block.label === 'PRIVATE KEY';
@@ -98,7 +120,7 @@ function keySection(
   if (!key) {
     const unreadable = 'the private key cannot be read';
     own.push(finding('must', 'RFC 5208 5', 'the private key can be read', unreadable));
-  } else if (leaf) {
+  } else if (leaf && 'spki' in leaf) {
     const isSame = createPublicKey(key).export({ format: 'der', type: 'spki' }).equals(leaf.spki);
     const foreign = !isSame && 'the private key does not belong to the first certificate';
     own.push(finding('must', 'RFC 8446 4.4.3', 'the private key belongs to the first certificate', foreign));
@@ -117,7 +139,7 @@ function inspectRequest(der: Uint8Array, { contents }: InspectContext): Inspecti
   const key = readCsrKey(der);
   const asked = contents.request(der);
   const facts = {
-    Key: key.kind === 'supported' ? key.type.name : key.kind === 'unsupported' ? key.algorithm : '?',
+    Key: asked ? keyText(readSubjectKey(asked.spki), 'not served') : '(unreadable)',
     Subject: asked?.subject ?? '(unreadable)',
   };
   const unserved = key.kind === 'unsupported' && `${key.algorithm} is not served`;
@@ -133,12 +155,4 @@ function blocksOf(text: string): PemBlock[] {
   const blocks = decodePem(text);
   if (!blocks.ok) throw new CliError('PEM_INVALID', blocks.reason, knownForms);
   return blocks.value;
-}
-
-function factsOf(blocks: readonly PemBlock[]): CertificateFacts[] {
-  return blocks.map((block, index) => {
-    const facts = readCertificate(block.der);
-    if (facts.ok) return facts.value;
-    throw new CliError('CERTIFICATE_INVALID', `certificate ${index + 1} cannot be read: ${facts.reason}`);
-  });
 }

@@ -1,7 +1,7 @@
 import { checkBundle, checkBundleKey } from '../../spiffe/bundle-clauses.ts';
-import { certificateOf } from '../../spiffe/bundle-key.ts';
+import { certificateOf, x5cOf } from '../../spiffe/bundle-key.ts';
 import { isJsonObject, type JsonObject, shown } from '../../spiffe/json.ts';
-import { authoritySections, type CertificateContext } from './certificates.ts';
+import { authoritySections, type CertificateContext, contentsOf } from './certificates.ts';
 import type { Inspection, Section } from './report.ts';
 
 /** A SPIFFE bundle: a JWK set whose keys say by `use` what they verify (SPIFFE_Trust_Domain_and_Bundle 4). */
@@ -30,7 +30,11 @@ function keySections(key: JsonObject, title: string, context: CertificateContext
     return [{ title, facts: { ...facts, 'Key ID': textOf(key.kid) }, findings }];
   }
   const root = key.use === 'x509-svid' ? certificateOf(key) : undefined;
-  if (!root?.ok) return [{ title, facts, findings }];
+  if (!root?.ok) {
+    const der = Buffer.from(String(x5cOf(key)[0] ?? ''), 'base64');
+    const shown = root && der.length > 0 ? contentsOf({ der }, context) : { facts: {} };
+    return [{ title, ...shown, facts: { ...facts, ...shown.facts }, findings }];
+  }
   return authoritySections([root.value], context).map((section) => ({
     ...section,
     title: `${title}: ${section.title}`,
