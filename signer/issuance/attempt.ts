@@ -107,6 +107,8 @@ export function createAttempts(needs: { readonly signing: Signing; readonly time
   return { toResend, isOld, make };
 }
 
+export type Attempts = ReturnType<typeof createAttempts>;
+
 function identityOf({ subject, terms }: Issue): NonNullable<Attempt['identity']> {
   return { subject, terms };
 }

@@ -1,56 +1,21 @@
-import type { Membership } from '../kube/membership.ts';
-import type { Store } from '../kube/store.ts';
-import type { Time } from '../kube/time.ts';
-import type { Metrics } from '../observe/metrics.ts';
-import { outcomes, type Reason, type WaitReason } from '../observe/reasons.ts';
 import { inSpan, type StartSpan } from '../observe/span.ts';
-import { type Answer, type Attempt, answerWith, createAttempts } from './attempt.ts';
+import { type Attempt, createAttempts } from './attempt.ts';
 import { attemptSpan } from './attempt-span.ts';
 import { type ConsiderNeeds, consider } from './consider.ts';
-import type { Decision } from './decide.ts';
 import type { Guard } from './guard.ts';
-import type { Ownership } from './ownership.ts';
-import type { Reporter } from './report.ts';
-import type { CertificateRequest, OpenRequest, RequestAddress } from './request.ts';
-import type { RequestState, RequestStates, WaitsFor } from './request-state.ts';
+import { after, createNextStep, done, type Next, type NextStepNeeds, shownWithinMs } from './next-step.ts';
+import type { OpenRequest, RequestAddress } from './request.ts';
+import type { RequestState } from './request-state.ts';
 import type { Signing } from './signing.ts';
-import type { StatusWriter, WriteOutcome } from './status.ts';
+import type { StatusWriter } from './status.ts';
 
-/** A confirmed answer shows in our watch within this time, in milliseconds, or was not taken after all. */
-const shownWithinMs = 10_000;
-
-export interface ReconcileNeeds extends ConsiderNeeds {
-  readonly requests: Store<CertificateRequest>;
-  readonly states: RequestStates;
-  readonly ownership: Ownership;
-  readonly membership: Pick<Membership, 'self'>;
+export interface ReconcileNeeds extends ConsiderNeeds, NextStepNeeds {
   readonly guard: Pick<Guard, 'refusal'>;
   readonly signing: Signing;
   readonly status: StatusWriter;
-  readonly report: Reporter;
-  readonly metrics: Metrics;
-  /** Whose requests these are. */
-  readonly signerName: string;
-  /** A version of the API is not served any more: look again. */
-  readonly rediscover: () => void;
   /** Undefined where traces are off. */
   readonly startSpan?: StartSpan | undefined;
-  readonly time: Time;
 }
-
-/** What the queue does next with the key of a request. */
-export type Next =
-  /** Nothing, until something changes. */
-  | { readonly kind: 'done' }
-  | { readonly kind: 'at-once' }
-  | { readonly kind: 'after'; readonly ms: number }
-  | { readonly kind: 'back-off'; readonly retryAfterMs: number | undefined };
-
-/** The outcomes of a write that show that the API server takes answers. */
-const isOver = new Set<WriteOutcome['kind']>(['written', 'answered', 'gone']);
-
-const done: Next = { kind: 'done' };
-const after = (ms: number): Next => ({ kind: 'after', ms });
 
 /**
  * Brings one request forward: look up, identify, sign, write, report. In the steady state it reads nothing but caches,
@@ -59,16 +24,10 @@ const after = (ms: number): Next => ({ kind: 'after', ms });
  * @param onTaken called with the keys of requests that need not wait for their back-off any longer.
  */
 export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly string[]) => void) {
-  const { requests, states, ownership, metrics } = needs;
+  const { requests, states, ownership } = needs;
   const { monotonic } = needs.time;
-  // Made once, not for each request.
-  const labels = { signer: needs.signerName };
-  const latencyLabels = {
-    issue: { outcome: 'issue', ...labels },
-    deny: { outcome: 'deny', ...labels },
-  };
-  for (const counted of [metrics.takeovers, metrics.answeredElsewhere]) counted.inc(labels, 0);
   const attempts = createAttempts(needs);
+  const next = createNextStep(needs, attempts, onTaken);
 
   async function reconcile(key: string, signal: AbortSignal): Promise<Next> {
     const shown = requests.get(key);
@@ -76,8 +35,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
     if (!shown || !state) return done;
     if (shown.answered !== undefined) {
       const mayBeOurs = shown.answeredBy === needs.membership.self ? state.attempt : undefined;
-      if (mayBeOurs) return write(state, mayBeOurs, shown, signal);
-      return settle(state);
+      return mayBeOurs ? write(state, mayBeOurs, shown, signal) : next.settle(state);
     }
     if (state.phase.kind === 'closed') return done;
     if (state.phase.kind === 'confirmed') {
@@ -98,23 +56,25 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
 
   /** Decides on an open request, signs or denies, and writes. */
   async function answer(state: RequestState, shown: OpenRequest, signal: AbortSignal): Promise<Next> {
-    if (states.isPodFull(state)) return tooMany(state);
+    if (states.isPodFull(state)) return next.tooMany(state);
 
     const considered = await inSpan(state.span, 'decide', () => consider(shown, needs, signal));
-    if (!considered) return close(state);
+    if (!considered) return next.close(state);
     const { decision, request } = considered;
-    if (!isShownOpen(state)) return done;
-    if (decision.kind === 'drop') return drop(state, decision);
-    if (decision.kind === 'wait') return wait(state, 'facts', decision);
+    if (!next.isShownOpen(state)) return done;
+    if (decision.kind === 'drop') return next.drop(state, decision);
+    if (decision.kind === 'wait') return next.wait(state, 'facts', decision);
     if (decision.kind === 'issue') {
-      if (!states.count(state)) return tooMany(state);
+      if (!states.count(state)) return next.tooMany(state);
       const unguarded = needs.guard.refusal(request);
-      if (unguarded) return wait(state, 'signer', unguarded);
+      if (unguarded) return next.wait(state, 'signer', unguarded);
     }
+
     const attempt =
       attempts.toResend(state.attempt, decision) ??
       (await inSpan(state.span, 'sign', () => attempts.make(request, decision)));
-    if ('ok' in attempt) return wait(state, 'signer', attempt);
+    if ('ok' in attempt) return next.wait(state, 'signer', attempt);
+
     return write(state, attempt, request, signal);
   }
 
@@ -127,102 +87,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
   ): Promise<Next> {
     states.send(state, attempt);
     const outcome = await inSpan(state.span, 'write', () => needs.status.write(address, attempt, signal));
-    attempt.isForbidden = outcome.kind === 'forbidden';
-    const isUnclear = outcome.kind === 'written' || (outcome.kind === 'unavailable' && !outcome.isRefusal);
-    if (isUnclear) attempt.mayStand = true;
-    if (isOver.has(outcome.kind)) onTaken(states.taken().map(({ key: taken }) => taken));
-    switch (outcome.kind) {
-      case 'written':
-        return confirm(state, attempt.answer);
-      case 'answered': {
-        const isOurs = outcome.by === needs.membership.self;
-        const ours = isOurs ? answerWith(state, outcome.certificateChain) : undefined;
-        if (ours) reportAnswer(state, ours);
-        else metrics.answeredElsewhere.inc(labels);
-        return close(state);
-      }
-      case 'gone':
-        return close(state);
-      case 'rejected':
-        // Its notBefore is too old: sign again.
-        if (attempts.isOld(attempt)) return { kind: 'at-once' };
-        return wait(state, 'server', { reason: 'StatusRejected', detail: outcome.detail });
-      case 'forbidden':
-        return wait(state, 'server', { reason: 'SignerForbidden', detail: outcome.detail });
-      case 'not-served': {
-        needs.rediscover();
-        const detail = 'PodCertificateRequests are not served any more in this version';
-        return wait(state, 'server', { reason: 'ApiUnavailable', detail });
-      }
-      case 'unavailable': {
-        const { detail, retryAfterMs } = outcome;
-        return wait(state, 'server', { reason: 'ApiUnavailable', detail }, retryAfterMs);
-      }
-    }
-  }
-
-  function confirm(state: RequestState, answer: Answer): Next {
-    reportAnswer(state, answer);
-    if (!isShownOpen(state)) return settle(state);
-    // What said yes may have been something in front of the API server.
-    states.confirm(state);
-    return after(shownWithinMs);
-  }
-
-  /** The API server has an answer or has the request no more. Only the watch may be behind. */
-  function close(state: RequestState): Next {
-    if (!isShownOpen(state)) return settle(state);
-    states.close(state);
-    return done;
-  }
-
-  function settle(state: RequestState): Next {
-    if (states.isKnown(state) && !isShownOpen(state)) states.settle(state);
-    return done;
-  }
-
-  function isShownOpen({ key, request }: RequestState): boolean {
-    const shown = requests.get(key);
-    return shown?.uid === request.uid && shown.answered === undefined;
-  }
-
-  function drop(state: RequestState, { reason, detail }: Extract<Decision, { kind: 'drop' }>): Next {
-    report(state, reason, detail);
-    states.drop(state);
-    return done;
-  }
-
-  function tooMany(state: RequestState): Next {
-    return wait(state, 'place', { reason: 'TooManyOpenRequests', detail: `${states.maxOpenOfPod} others` });
-  }
-
-  function wait(
-    state: RequestState,
-    what: WaitsFor,
-    { reason, detail }: { readonly reason: WaitReason; readonly detail: string },
-    retryAfterMs?: number,
-  ): Next {
-    if (!states.isKnown(state)) return done;
-    report(state, reason, detail);
-    states.wait(state, what, reason === 'ApiUnavailable');
-    return { kind: 'back-off', retryAfterMs };
-  }
-
-  function reportAnswer(state: RequestState, answer: Answer): void {
-    if (state.answer === answer) return;
-    state.answer = answer;
-    if (ownership.turnOf(state).rank > 0) metrics.takeovers.inc(labels);
-    const seconds = (monotonic() - state.firstSeen) / 1000;
-    metrics.issuanceLatency.observe(latencyLabels[outcomes[answer.reason].verdict], seconds);
-    report(state, answer.reason, answer.detail, answer);
-  }
-
-  function report(state: RequestState, reason: Reason, detail: string, answer?: Answer): void {
-    const isOwner = ownership.turnOf(state).rank === 0;
-    const elapsedMs = monotonic() - state.firstSeen;
-    const { request, span } = state;
-    const outcome = { request, reason, detail, isOwner, elapsedMs, certificate: answer?.certificate, span };
-    state.reported = needs.report(outcome, state.reported);
+    return next.afterWrite(state, attempt, outcome);
   }
 
   return reconcile;

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { identify } from '../../signer/identity/identify.ts';
+import type { Next } from '../../signer/issuance/next-step.ts';
 import { createOwnership } from '../../signer/issuance/ownership.ts';
-import { createReconcile, type Next } from '../../signer/issuance/reconcile.ts';
+import { createReconcile } from '../../signer/issuance/reconcile.ts';
 import type { CertificateRequest } from '../../signer/issuance/request.ts';
 import { createRequestStates, type Phase } from '../../signer/issuance/request-state.ts';
 import type { Signing } from '../../signer/issuance/signing.ts';
