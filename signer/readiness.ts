@@ -8,7 +8,6 @@ import type { Health } from './observe/health.ts';
 import { explain } from './observe/reasons.ts';
 import type { Signer } from './signers/create-signer.ts';
 import type { SignerProfile } from './signers/profile.ts';
-import type { ListenerName } from './token/endpoints.ts';
 
 /** What a replica needs before it can answer requests; each has its line in /readyz?verbose. */
 const replicaChecks = [
@@ -22,16 +21,6 @@ const replicaChecks = [
 
 /** What each signer needs besides. Its lines begin with its name, such as `spiffe/pool`. */
 const signerChecks = ['pool', 'trust-bundle'] as const;
-
-export const readinessChecks = [...replicaChecks, ...signerChecks];
-
-/** Checks that exist only when the listener is configured; `running` appears when the replica is shutting down. */
-export const occasionalChecks = Object.keys({
-  'token-endpoint': true,
-  'bundle-web': true,
-  'bundle-spiffe': true,
-  running: true,
-} satisfies Record<ListenerName | 'running', true>);
 
 /** The names of all checks of a replica with these signers. */
 export function checksOf(profiles: readonly Pick<SignerProfile, 'name'>[]): readonly string[] {

@@ -60,7 +60,7 @@ export function readDer<T>(parse: () => T): Result<T> {
 }
 
 /** Reads one element at an offset; it must end at or before `limit`. */
-export function elementAt(bytes: Uint8Array, offset: number, limit: number): Element {
+function elementAt(bytes: Uint8Array, offset: number, limit: number): Element {
   const tag = bytes[offset];
   const first = bytes[offset + 1];
   if (tag === undefined || first === undefined || offset + 2 > limit) throw derError('truncated');

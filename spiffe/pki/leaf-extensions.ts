@@ -65,7 +65,7 @@ export function leafExtensions(wanted: {
 }
 
 /** issuerAltName with one URI (RFC 5280 4.2.1.7): further names of the issuer. */
-export function issuerExtension(url: string): Uint8Array {
+function issuerExtension(url: string): Uint8Array {
   if (!/^[\x21-\x7e]+$/.test(url)) throw derError('a URL that is empty or not printable ASCII');
   const name = encode(contextTag(6, 'primitive'), Buffer.from(url, 'latin1'));
   return extension(oids.issuerAltName, 'not critical', sequence(name));
@@ -74,7 +74,7 @@ export function issuerExtension(url: string): Uint8Array {
 const podIdentityOid = objectIdentifier(oids.podIdentity);
 
 /** The pod as encoding/asn1 of Go writes the struct of the KEP, in one buffer: this is made for each leaf. */
-export function podIdentityExtension(identity: PodIdentity): Uint8Array {
+function podIdentityExtension(identity: PodIdentity): Uint8Array {
   let fields = 0;
   for (const field of podIdentityFields) {
     const length = Buffer.byteLength(identity[field] ?? '');

@@ -10,7 +10,8 @@ import { createMetrics } from '../../signer/observe/metrics.ts';
 import { outcomes } from '../../signer/observe/reasons.ts';
 import { refusals } from '../../signer/observe/refusals.ts';
 import { rotationOutcomes } from '../../signer/observe/rotation-outcomes.ts';
-import { occasionalChecks, readinessChecks } from '../../signer/readiness.ts';
+import { checksOf } from '../../signer/readiness.ts';
+import type { ListenerName } from '../../signer/token/endpoints.ts';
 import { anchorOf, checkout, readPage, readPages, titlesBelow } from './markdown.ts';
 
 const source = (path: string) => readFile(join(checkout, path), 'utf8');
@@ -100,7 +101,13 @@ test('every outcome of a rotation has its heading', async () => {
 
 test('every readiness check and every error code has its heading', async () => {
   const page = await readPage('docs/reference/outcomes.md');
-  const checks = [...readinessChecks, ...occasionalChecks];
+  // Of a listener where it is configured, and of a replica that is shutting down.
+  const occasional: Record<ListenerName | 'running', true> = {
+    ...{ 'token-endpoint': true, 'bundle-web': true, 'bundle-spiffe': true },
+    running: true,
+  };
+  const ofSigner = checksOf([{ name: 'spiffe' }]).map((check) => check.replace('spiffe/', ''));
+  const checks = [...ofSigner, ...Object.keys(occasional)];
   assert.deepEqual(titlesBelow(page, 'Readiness checks').sort(), checks.sort());
   // Whatever else the wiring sets would be a line that no page explains.
   const wiring = await Promise.all(

@@ -7,7 +7,7 @@ import { parseAllDocuments } from 'yaml';
 import { signedUntilName } from '../../signer/authority/signed-until.ts';
 import type { Config } from '../../signer/config/config.ts';
 import { loadConfig } from '../../signer/config/load.ts';
-import type { readinessChecks } from '../../signer/readiness.ts';
+import { checksOf } from '../../signer/readiness.ts';
 import { maxBodyBytes, usualLimits } from '../../signer/token/http/limits.ts';
 import { bundleName } from '../../signer/trust/bundle.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
@@ -206,12 +206,13 @@ for (const { overlay, port, service: serviceName, address } of listeners) {
     const { path, port: probed } = container.readinessProbe.httpGet;
     const asked = new URL(path, 'http://signer');
     assert.deepEqual([asked.pathname, probed], ['/readyz', 'metrics']);
+    const excluded = ['pool', 'permissions', 'admission-policy'];
     assert.deepEqual(
       [...asked.searchParams],
-      (['pool', 'permissions', 'admission-policy'] satisfies (typeof readinessChecks)[number][]).map(
-        (check) => ['exclude', check],
-      ),
+      excluded.map((check) => ['exclude', check]),
     );
+    const checks = checksOf([{ name: 'spiffe' }]);
+    assert.ok(excluded.every((check) => checks.includes(check) || checks.includes(`spiffe/${check}`)));
     // A Service that published replicas which do not run yet, or run no longer, would send callers to closed ports.
     const service = serviceOf(await build(join(manifests, 'examples', overlay)), serviceName);
     assert.equal(service.spec.publishNotReadyAddresses, undefined);

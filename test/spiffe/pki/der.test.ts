@@ -7,7 +7,6 @@ import {
   contentOf,
   cursor,
   derOf,
-  elementAt,
   integerContent,
   positiveInteger,
   readDer,
@@ -18,6 +17,8 @@ import {
 import { encode } from '../../../spiffe/pki/der-writer.ts';
 
 const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'hex');
+
+const sole = (hex: string) => soleElement(bytes(hex), bytes(hex)[0] ?? 0, 'the input');
 
 const malformed: readonly [name: string, hex: string, reason: RegExp][] = [
   ['nothing', '', /truncated/],
@@ -58,9 +59,9 @@ test('refuses trailing bytes and another tag than expected', () => {
 });
 
 test('an element inside another may not reach beyond it, though the array goes on', () => {
-  const outer = elementAt(bytes('30 03 02 02 01 05'), 0, 6);
-  assert.throws(() => cursor(outer).any('the number'), { code: 'DER_INVALID', message: 'truncated' });
-  assert.throws(() => childrenOf(outer), { code: 'DER_INVALID' });
+  const [inner = sole('05 00')] = childrenOf(sole('30 08 30 03 02 02 01 02 01 05'));
+  assert.throws(() => cursor(inner).any('the number'), { code: 'DER_INVALID', message: 'truncated' });
+  assert.throws(() => childrenOf(inner), { code: 'DER_INVALID' });
 });
 
 test('a cursor tells what is missing and what is too much', () => {
@@ -77,7 +78,7 @@ test('a cursor tells what is missing and what is too much', () => {
 
 test('views share the bytes they came from', () => {
   const input = bytes('30 03 02 01 05');
-  const element = elementAt(input, 2, 5);
+  const [element = sole('05 00')] = childrenOf(soleElement(input, tags.sequence, 'the input'));
   assert.deepEqual([...derOf(element)], [2, 1, 5]);
   assert.deepEqual([...contentOf(element)], [5]);
   assert.equal(contentOf(element).buffer, input.buffer);
@@ -91,27 +92,27 @@ const integers: readonly [hex: string, reason: RegExp][] = [
 ];
 for (const [hex, reason] of integers) {
   test(`refuses the INTEGER ${hex}`, () => {
-    assert.throws(() => integerContent(elementAt(bytes(hex), 0, bytes(hex).length), 'n'), reason);
+    assert.throws(() => integerContent(sole(hex), 'n'), reason);
   });
 }
 
 test('small and positive integers know their bounds', () => {
-  const of = (hex: string) => elementAt(bytes(hex), 0, bytes(hex).length);
-  assert.equal(smallInteger(of('02 04 7f ff ff ff'), 'n'), 0x7fff_ffff);
-  assert.throws(() => smallInteger(of('02 05 00 80 00 00 00'), 'n'), /out of range/);
-  assert.throws(() => smallInteger(of('02 01 ff'), 'n'), /out of range/);
-  assert.deepEqual([...positiveInteger(of('02 02 00 80'), 'n')], [0x80]);
-  assert.throws(() => positiveInteger(of('02 01 00'), 'n'), /zero/);
-  assert.throws(() => positiveInteger(of('02 01 80'), 'n'), /negative/);
+  assert.equal(smallInteger(sole('02 04 7f ff ff ff'), 'n'), 0x7fff_ffff);
+  assert.throws(() => smallInteger(sole('02 05 00 80 00 00 00'), 'n'), /out of range/);
+  assert.throws(() => smallInteger(sole('02 01 ff'), 'n'), /out of range/);
+  assert.deepEqual([...positiveInteger(sole('02 02 00 80'), 'n')], [0x80]);
+  assert.throws(() => positiveInteger(sole('02 01 00'), 'n'), /zero/);
+  assert.throws(() => positiveInteger(sole('02 01 80'), 'n'), /negative/);
 });
 
 test('BOOLEAN has two values, BIT STRING of octets no unused bits', () => {
-  const of = (hex: string) => elementAt(bytes(hex), 0, bytes(hex).length);
-  assert.equal(booleanOf(of('01 01 ff')), true);
-  assert.equal(booleanOf(of('01 01 00')), false);
-  for (const hex of ['01 01 01', '01 00', '01 02 ff ff']) assert.throws(() => booleanOf(of(hex)), /BOOLEAN/);
-  assert.deepEqual([...bitStringOctets(of('03 02 00 aa'), 'bits')], [0xaa]);
-  for (const hex of ['03 00', '03 02 01 aa']) assert.throws(() => bitStringOctets(of(hex), 'bits'), /octets/);
+  assert.equal(booleanOf(sole('01 01 ff')), true);
+  assert.equal(booleanOf(sole('01 01 00')), false);
+  for (const hex of ['01 01 01', '01 00', '01 02 ff ff'])
+    assert.throws(() => booleanOf(sole(hex)), /BOOLEAN/);
+  assert.deepEqual([...bitStringOctets(sole('03 02 00 aa'), 'bits')], [0xaa]);
+  for (const hex of ['03 00', '03 02 01 aa'])
+    assert.throws(() => bitStringOctets(sole(hex), 'bits'), /octets/);
 });
 
 test('errors that are no DER errors are not swallowed', () => {

@@ -6,7 +6,8 @@ import { test } from 'node:test';
 import { readCertificate } from '../../../spiffe/pki/certificate.ts';
 import { encode, objectIdentifier, sequence } from '../../../spiffe/pki/der-writer.ts';
 import { type CertificateProfile, type LeafFields, leafTemplates } from '../../../spiffe/pki/leaf.ts';
-import { issuerExtension } from '../../../spiffe/pki/leaf-extensions.ts';
+import { extension } from '../../../spiffe/pki/leaf-extensions.ts';
+import { oids } from '../../../spiffe/pki/oid.ts';
 import { encodePem } from '../../../spiffe/pki/pem.ts';
 import { certificateSigner } from '../../../spiffe/pki/sign.ts';
 import { subjectAltName } from '../../../spiffe/pki/subject-alt-name.ts';
@@ -139,7 +140,7 @@ test('the template of a profile is compiled once', () => {
 });
 
 test('further extensions come after those of the template', async () => {
-  const furtherExtensions = issuerExtension('https://id.example.org');
+  const furtherExtensions = extension(oids.issuerAltName, 'not critical', sequence());
   const facts = readCertificate(await leafOf({ ...golden, furtherExtensions }));
   assert.equal(facts.ok && facts.value.extensions.at(-1)?.name, 'issuerAltName');
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { elementAt } from '../../../spiffe/pki/der.ts';
+import { soleElement } from '../../../spiffe/pki/der.ts';
 import { encode } from '../../../spiffe/pki/der-writer.ts';
 import { rfc3339, timeLength, timeOf, writeTime } from '../../../spiffe/pki/time.ts';
 
@@ -12,7 +12,7 @@ function written(time: number): Buffer {
 
 function read(tag: number, text: string): number {
   const element = encode(tag, Buffer.from(text));
-  return timeOf(elementAt(element, 0, element.length), 'the time');
+  return timeOf(soleElement(element, tag, 'the time'), 'the time');
 }
 
 const known: readonly [iso: string, tag: number, text: string][] = [
