@@ -44,7 +44,7 @@ export const objectOf =
     const unknown = Object.keys(present).find((name) => !Object.hasOwn(all, name));
     if (unknown !== undefined) {
       return problemAt(
-        `${field}.${printable(unknown)}`,
+        `${field}.${shownName(unknown)}`,
         'is not a field of a pool',
         'correct its name (docs/reference/pool.md lists the fields) or remove it',
       );
@@ -58,6 +58,6 @@ export const objectOf =
   };
 
 /** An untrusted name as it may be shown; `?` for other text, which could be a key that was pasted in the wrong place. */
-export function printable(word: string): string {
+export function shownName(word: string): string {
   return /^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(word) ? word : '?';
 }

@@ -15,8 +15,8 @@ import {
   flag,
   listOf,
   objectOf,
-  printable,
   problemAt,
+  shownName,
   text,
 } from './document-checks.ts';
 import type { PoolProblem, Refusable } from './problem.ts';
@@ -54,7 +54,7 @@ const knownState: Check = (value, field) => {
   if (typeof value !== 'string') return problemAt(field, `must be one of ${authorityStates.join(', ')}`);
   return problemAt(
     field,
-    `the state "${printable(value)}" is not known to this version`,
+    `the state "${shownName(value)}" is not known to this version`,
     `run the version of kubespiffe that wrote it; if it is a typing error, write one of ${authorityStates.join(', ')}`,
     'PoolStateUnknown',
   );

@@ -103,7 +103,7 @@ function keyOf(child: ReturnType<typeof startProcess>): OpenKey {
       const signature = (await child.call({ call: 'sign', kind, digestName, digest })) as Uint8Array;
       return kind === 'ec' ? derFromJoined(signature) : signature;
     },
-    publicKey: async () => publicKeyOf((await child.call({ call: 'publicKey' })) as PublicHalf),
+    publicKey: async () => readPublicHalf((await child.call({ call: 'publicKey' })) as PublicHalf),
     close: child.kill,
   };
 }
@@ -167,7 +167,7 @@ function startProcess(threads: number, env: NodeJS.ProcessEnv) {
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
 
 /** CKA_EC_POINT is an OCTET STRING, and in some modules the point itself. */
-function publicKeyOf(half: PublicHalf): KeyObject {
+function readPublicHalf(half: PublicHalf): KeyObject {
   if (half.kind === 'rsa') {
     const text = (number: Uint8Array) => Buffer.from(number).toString('base64url');
     const key = { kty: 'RSA', n: text(half.modulus), e: text(half.exponent) };
