@@ -96,7 +96,7 @@ if (values.rootfs) {
     'org.opencontainers.image.licenses': 'Apache-2.0',
     ...(source !== undefined && { 'org.opencontainers.image.source': source }),
   };
-  const image = packImage({ reference, platforms, config, annotations });
+  const image = await packImage({ reference, platforms, config, annotations });
   await mkdir(dirname(output), { recursive: true });
   await writeFile(output, image.archive);
   const statement = await provenance(root, {

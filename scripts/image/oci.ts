@@ -43,15 +43,16 @@ const digestOf = (bytes: Uint8Array): string => `sha256:${hash('sha256', bytes, 
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 
 /** Packs an image (OCI image specification 1.1). The same input gives the same bytes and the same digest. */
-export function packImage({ reference, platforms, config, annotations }: ImageSettings): Image {
+export async function packImage(settings: ImageSettings): Promise<Image> {
+  const { reference, platforms, config, annotations } = settings;
   const blobs = new Map<string, Buffer>();
   const add = (mediaType: string, bytes: Buffer): Descriptor => {
     const digest = digestOf(bytes);
     blobs.set(digest, bytes);
     return { mediaType: `application/vnd.oci.image.${mediaType}`, digest, size: bytes.length };
   };
-  const addManifest = ({ architecture, layers }: Platform): Descriptor => {
-    const archives = layers.map(({ entries }) => packTar(entries));
+  const addManifest = async ({ architecture, layers }: Platform): Promise<Descriptor> => {
+    const archives = await Promise.all(layers.map(({ entries }) => packTar(entries)));
     const packed = archives.map((archive) => add('layer.v1.tar+gzip', gzipSync(archive, { level: 6 })));
     const rootfs = { type: 'layers', diff_ids: archives.map(digestOf) };
     const history = layers.map(({ comment }) => ({ created, created_by: 'scripts/image.ts', comment }));
@@ -78,7 +79,7 @@ export function packImage({ reference, platforms, config, annotations }: ImageSe
     manifests,
   });
 
-  const manifests = platforms.map(addManifest);
+  const manifests = await Promise.all(platforms.map(addManifest));
   const [only, ...others] = manifests;
   const image =
     only && others.length === 0 ? only : add('index.v1+json', json({ ...indexOf(manifests), annotations }));
@@ -100,5 +101,5 @@ export function packImage({ reference, platforms, config, annotations }: ImageSe
     })),
   ];
   const compressedBytes = [...blobs.values()].reduce((total, blob) => total + blob.length, 0);
-  return { archive: packTar(files), digest: image.digest, compressedBytes };
+  return { archive: await packTar(files), digest: image.digest, compressedBytes };
 }

@@ -65,7 +65,7 @@ test('an image of several architectures is one index, which leads to a manifest 
   const layersOf = (text: string) => [
     { comment: 'file', entries: [{ path: 'name', mode: 0o644, content: Buffer.from(text) }] },
   ];
-  const { archive, digest } = packImage({
+  const { archive, digest } = await packImage({
     reference: 'example.com/tiny:1',
     platforms: ['amd64', 'arm64'].map((architecture) => ({ architecture, layers: layersOf(architecture) })),
     config: { Cmd: ['/name'] },

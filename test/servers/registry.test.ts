@@ -65,7 +65,7 @@ describe('the commands of the pages that publish image and chart, at a registry'
       { comment: 'file', entries: [{ path: 'name', mode: 0o644, content: Buffer.from(text) }] },
     ];
     // Packed as `make images` does, with small files.
-    const { archive, digest } = packImage({
+    const { archive, digest } = await packImage({
       reference: 'kubespiffe.io/kubespiffe:dev',
       platforms: ['amd64', 'arm64'].map((name) => ({ architecture: name, layers: layersOf(name) })),
       config: { Cmd: ['/name'] },
