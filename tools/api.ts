@@ -34,6 +34,7 @@ export async function withApi<T>(
   // Most of what a command needs to load is this, and most commands do not need it.
   const { loadCredentials } = await import('../signer/kube/credentials.ts');
   const { createTransport } = await import('../signer/kube/transport.ts');
+  const { openOfAnyVersion } = await import('./http1.ts');
   const credentials = await loadCredentials({
     env: terminal.env,
     time: realTime,
@@ -44,7 +45,10 @@ export async function withApi<T>(
     const hint = 'give a kubeconfig that works with --kubeconfig FILE or in KUBECONFIG';
     throw new CliError(error.code, error.message, hint, { cause: error });
   });
-  const transport = createTransport({ credentials, time: realTime, userAgent: 'kubespiffe-cli' });
+  const transport = createTransport({
+    ...{ credentials, time: realTime, open: openOfAnyVersion },
+    userAgent: 'kubespiffe-cli',
+  });
   try {
     return await use(transport, credentials.namespace);
   } catch (error) {

@@ -1,7 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http2';
 import type { Credentials } from './credentials.ts';
-import { openHttp1 } from './http1.ts';
-import { openHttp2 } from './http2.ts';
 import type { Time } from './time.ts';
 
 /** One HTTP request. */
@@ -40,45 +38,8 @@ export interface Connection {
   close(): void;
 }
 
-/** HTTP/2 is tried again after this long, in milliseconds: a proxy that spoke only HTTP/1.1 may be gone. */
-const retryHttp2Ms = 60_000;
-
-/**
- * Speaks HTTP/2 to a server with TLS, and HTTP/1.1 to one that supports nothing else (kube-apiserver with
- * --disable-http2-serving, or a proxy in front of it). To a server without TLS, such as
- * `kubectl proxy`, it speaks HTTP/1.1.
- *
- * @param needs.mostHttp1Connections how many requests are under way at once over HTTP/1.1.
- */
-export function openConnection(needs: {
+/** Makes a connection; it is opened when needed. */
+export type OpenConnection = (needs: {
   readonly credentials: Credentials;
   readonly time: Time;
-  readonly mostHttp1Connections: number;
-}): Connection {
-  const { credentials, time } = needs;
-  const { monotonic } = time;
-  const http1 = openHttp1(credentials, needs.mostHttp1Connections);
-  if (credentials.server.protocol === 'http:') return http1;
-  let fellBackAt = 0;
-  const http2 = () =>
-    openHttp2({
-      credentials,
-      time,
-      fallBack() {
-        fellBackAt = monotonic();
-        connection = http1;
-        return http1;
-      },
-    });
-  let connection = http2();
-  return {
-    send(outgoing, receiver) {
-      if (connection === http1 && monotonic() - fellBackAt >= retryHttp2Ms) connection = http2();
-      return connection.send(outgoing, receiver);
-    },
-    close() {
-      connection.close();
-      http1.close();
-    },
-  };
-}
+}) => Connection;

@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { openTunnel } from '../../client/proxy-tunnel.ts';
+import type { HttpProxy } from '../../client/proxy-tunnel.ts';
 import type { Credentials, TlsOptions } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
 import type { SetTimer } from './time.ts';
@@ -30,7 +30,7 @@ const connectionWindow = 4 * streamWindow;
  * Connects, and waits for the server's SETTINGS, which show that it speaks HTTP/2 and how many streams it allows.
  * Rejects after 5 s.
  *
- * @returns undefined where the server speaks HTTP/1.1 only.
+ * @returns undefined where the server does not speak HTTP/2.
  */
 export async function openSession(
   credentials: Credentials,
@@ -41,13 +41,19 @@ export async function openSession(
   const tooLateError = () => new Error(`no connection within ${connectTimeoutMs / 1000} s`);
   try {
     const { proxy } = credentials;
-    const tunnel = proxy && (await openTunnel(proxy, endpointOf(credentials), attempt.signal));
+    const tunnel = proxy && (await tunnelThrough(proxy, credentials, attempt.signal));
     return await startSession(credentials, tunnel, attempt.signal);
   } catch (error) {
     throw attempt.signal.aborted ? tooLateError() : error;
   } finally {
     cancelTimer();
   }
+}
+
+/** Loaded only with a proxy: it speaks HTTP/1.1. */
+async function tunnelThrough(proxy: HttpProxy, credentials: Credentials, signal: AbortSignal) {
+  const { openTunnel } = await import('../../client/proxy-tunnel.ts');
+  return openTunnel(proxy, endpointOf(credentials), signal);
 }
 
 function startSession(

@@ -1,4 +1,5 @@
 import { type ClientHttp2Stream, constants } from 'node:http2';
+import { KubespiffeError } from '../../spiffe/errors.ts';
 import type { Connection, InFlight, Outgoing, Receiver } from './connection.ts';
 import type { Credentials } from './credentials.ts';
 import { type OpenSession, openSession } from './http2-session.ts';
@@ -31,21 +32,29 @@ interface Entry {
  * here. A request that the server has certainly not acted on (GOAWAY, REFUSED_STREAM: RFC 9113 8.7) is sent once
  * more, on a new connection if needed; a request that was cut is a failure. PINGs detect a peer that has vanished, so
  * that an idle watch does not wait on a dead connection.
+ *
+ * @throws KubespiffeError CONFIG_INVALID for a server without TLS.
  */
 export function openHttp2(needs: {
   readonly credentials: Credentials;
   readonly time: Time;
-  /** Called when the server speaks only HTTP/1.1. All requests are sent over the connection that it returns. */
-  readonly fallBack: () => Connection;
+  /** Makes what takes over where the server does not speak HTTP/2. Requests fail there when it is left out. */
+  readonly fallBack?: () => Connection;
 }): Connection {
   const { credentials, time } = needs;
   const { monotonic, timer } = time;
-  const { host } = credentials.server;
+  const { host, protocol, origin } = credentials.server;
+  if (protocol !== 'https:') {
+    const hint = 'use the https URL of the API server itself, not that of `kubectl proxy`';
+    throw new KubespiffeError('CONFIG_INVALID', `the API server is ${origin}, which has no TLS; ${hint}`);
+  }
   const waiting = new Set<Entry>();
   // Includes connections that finish their requests after a GOAWAY.
   const links = new Set<Link>();
   /** The one that takes new requests. */
   let link: Link | undefined;
+  /** What has taken over. */
+  let successor: Connection | undefined;
   let isConnecting = false;
   let isClosed = false;
 
@@ -131,9 +140,10 @@ export function openHttp2(needs: {
     isConnecting = true;
     try {
       const opened = await openSession(credentials, timer);
-      if (opened === undefined) moveTo(needs.fallBack());
-      else if (isClosed) opened.cut();
-      else take(opened);
+      if (isClosed) opened?.cut();
+      else if (opened) take(opened);
+      else if (needs.fallBack) moveTo(needs.fallBack());
+      else throw new Error(noHttp2(host));
     } catch (error) {
       failWaiting(error);
     }
@@ -184,19 +194,21 @@ export function openHttp2(needs: {
   }
 
   function moveTo(other: Connection): void {
+    successor = other;
     for (const entry of waiting) entry.flight = other.send(entry.outgoing, entry.receiver);
     waiting.clear();
-    close();
   }
 
   function close(): void {
     isClosed = true;
+    successor?.close();
     for (const each of links) each.cut();
     failWaiting(new Error('the connection was closed by the signer'));
   }
 
   return {
     send(outgoing, receiver) {
+      if (successor) return successor.send(outgoing, receiver);
       const entry: Entry = { outgoing, receiver, flight: undefined, isOver: false, wasRefused: false };
       waiting.add(entry);
       startWaiting();
@@ -215,6 +227,10 @@ export function openHttp2(needs: {
 }
 
 function ignore(): void {}
+
+const noHttp2 = (host: string) =>
+  `${host} does not speak HTTP/2, which is required: remove --disable-http2-serving from the API server, ` +
+  'or the proxy in front of it that speaks only HTTP/1.1';
 
 function mostStreams({ session }: Link): number {
   return session.remoteSettings.maxConcurrentStreams ?? Number.POSITIVE_INFINITY;

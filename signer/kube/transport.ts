@@ -8,9 +8,10 @@ import {
   readStatus,
 } from './api-request.ts';
 import { createBackoff, readRetryAfter } from './backoff.ts';
-import { type Outgoing, openConnection } from './connection.ts';
+import type { OpenConnection, Outgoing } from './connection.ts';
 import type { Credentials } from './credentials.ts';
 import { exchange, type Incoming } from './exchange.ts';
+import { openHttp2 } from './http2.ts';
 import type { Fields } from './json-reader.ts';
 import { serverDate } from './server-date.ts';
 import { pauseWith, type Time } from './time.ts';
@@ -54,6 +55,8 @@ export interface WatchRequest {
 export interface TransportNeeds {
   credentials: Credentials;
   time: Time;
+  /** Over HTTP/2 when left out. */
+  open?: OpenConnection;
   onCall?: (call: Call) => void;
   userAgent?: string;
   /** Longest answer, in bytes; 64 MiB when left out. An object of 1.5 MiB in etcd can have 9 MiB of JSON. */
@@ -62,22 +65,19 @@ export interface TransportNeeds {
 
 const defaultTimeoutMs = 10_000;
 const maxAttempts = 4;
-/** Only over HTTP/1.1, where each call takes a connection; over HTTP/2 the server limits them. */
-const mostCallsAtOnce = 6;
 const backoffPolicy = { baseMs: 100, maxMs: 2_000 };
 const defaultMaxAnswerBytes = 64 * 1024 * 1024;
 
+/** @throws KubespiffeError CONFIG_INVALID for a server that `open` does not support. */
 export function createTransport(needs: TransportNeeds): Transport {
-  const { credentials, time } = needs;
+  const { credentials, time, open = openHttp2 } = needs;
   const { now, monotonic, jitter, timer } = time;
   const pause = pauseWith(timer);
   const maxBytes = needs.maxAnswerBytes ?? defaultMaxAnswerBytes;
   const userAgent = needs.userAgent ?? 'kubespiffe';
   const dateListeners: ((serverEpochMs: number, roundTripMs: number) => void)[] = [];
   const prefix = credentials.server.pathname.replace(/\/+$/, '');
-  const calls = openConnection({ credentials, time, mostHttp1Connections: mostCallsAtOnce });
-  // Over HTTP/1.1 each watch occupies a connection, so a watch must never wait for a free one.
-  const watches = openConnection({ credentials, time, mostHttp1Connections: Number.POSITIVE_INFINITY });
+  const [calls, watches] = [open(needs), open(needs)];
 
   async function outgoingFor(request: Omit<ApiRequest, 'signal'>): Promise<Outgoing> {
     const authorization = await credentials.authorization();

@@ -18,6 +18,16 @@ test('a signer in a pod that listens to nobody and sends no traces loads no YAML
   assert.ok(![...loadedBy('signer/token/endpoints.ts')].some((one) => one.startsWith('@opentelemetry/')));
 });
 
+test('a signer in a pod loads no HTTP/1.1 client: only proxies and federation need one', () => {
+  const clients = ['node:https', 'undici', 'client/https.ts', 'client/proxy-tunnel.ts', 'tools/http1.ts'];
+  const loaded = loadedBy('signer/process.ts');
+  assert.ok(loaded.has('signer/kube/http2.ts'));
+  assert.deepEqual(
+    clients.filter((one) => loaded.has(one)),
+    [],
+  );
+});
+
 test('the commands load the libraries for certificates only where they make or show one', () => {
   const certificates = ['@peculiar/x509', 'reflect-metadata', 'pkijs', 'asn1js'];
   const loaded = loadedBy('tools/cli.ts');

@@ -339,6 +339,30 @@ export const badInput: readonly BadInput[] = [
     tests: [[outage, 'answers 500 requests although the API server is killed in the middle of them']],
   },
   {
+    input: 'an API server without HTTP/2 (`--disable-http2-serving`)',
+    verdict: 'not ready, nothing is answered',
+    tests: [
+      [
+        'contract/kube.test.ts',
+        'an API server without HTTP/2 is refused by the signer in log and readiness, and used by commands',
+      ],
+      [
+        'kube/transport.test.ts',
+        'a server without HTTP/2 is refused with what to do, and used once it has it',
+      ],
+    ],
+  },
+  {
+    input: 'a kubeconfig whose server has no TLS, such as `kubectl proxy`',
+    verdict: 'the signer does not start',
+    tests: [
+      [
+        'contract/kubeconfig.test.ts',
+        'commands use `kubectl proxy`, and a signer is told to use the API server itself',
+      ],
+    ],
+  },
+  {
     input: 'an etcd that was restored from a backup under running signers',
     verdict: ['Issued'],
     tests: [

@@ -2,18 +2,19 @@ import assert from 'node:assert/strict';
 import dns from 'node:dns';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { createServerClock } from '../../signer/kube/clock.ts';
-import { loadCredentials } from '../../signer/kube/credentials.ts';
 import { createDiscovery } from '../../signer/kube/discovery.ts';
 import { createInformer } from '../../signer/kube/informer.ts';
 import { type RestartCause, runReflector } from '../../signer/kube/reflector.ts';
 import { clusterTrustBundles, podCertificateRequests } from '../../signer/kube/resources.ts';
 import { createStore, type Store } from '../../signer/kube/store.ts';
 import { realTime } from '../../signer/kube/time.ts';
-import { createTransport } from '../../signer/kube/transport.ts';
 import type { ObjectMeta } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { waitFor } from '../cluster/process.ts';
+import { run } from '../tools/run.ts';
+import { aPool, installSigner, putPool } from './installation.ts';
 import { createAccount, expectSuccess, type ProxiedClient, startProxiedClient } from './kube-client.ts';
+import { startSigner } from './signer-process.ts';
 
 const configMaps = '/api/v1/namespaces/default/configmaps';
 const query = { labelSelector: 'test=reflector' };
@@ -474,26 +475,20 @@ describe('transport on a real API server', () => {
     assert.equal((body as { items: unknown[] }).items.length, 500);
   });
 
-  test('an API server without HTTP/2 (--disable-http2-serving) is read and watched', async (t) => {
+  test('an API server without HTTP/2 is refused by the signer in log and readiness, and used by commands', async (t) => {
+    const kubeconfig = await installSigner(controlPlane);
+    await putPool(controlPlane, await aPool());
     await controlPlane.killApiServer();
     await controlPlane.startApiServer({ apiServerFlags: ['--disable-http2-serving'] });
-    const kubeconfig = await controlPlane.kubeconfigFor({ namespace: 'default', name: 'follower' });
-    const transport = createTransport({
-      time: realTime,
-      credentials: await loadCredentials({ time: realTime, kubeconfig, env: {} }),
+    const signer = await startSigner({ kubeconfig });
+    t.after(() => signer.child.stop());
+    const refusal = /does not speak HTTP\/2, which is required: remove --disable-http2-serving/;
+    await waitFor('the log', () => signer.lines().some(({ error }) => refusal.test(String(error))));
+    await waitFor('the readiness', async () => {
+      const { ok, text } = await signer.readiness();
+      return !ok && refusal.test(text);
     });
-    t.after(() => transport.close());
-    const { body } = await transport.request<{ metadata: { resourceVersion: string } }>({
-      method: 'GET',
-      path: `${configMaps}?limit=1`,
-    });
-    const events = await transport.watch({
-      path: configMaps,
-      query: { resourceVersion: body.metadata.resourceVersion, labelSelector: 'test=reflector' },
-      signal: AbortSignal.timeout(30_000),
-    });
-    await write('http1');
-    const { value } = await events[Symbol.asyncIterator]().next();
-    assert.deepEqual([value?.type, JSON.stringify(value?.object).includes('http1')], ['ADDED', true]);
+    const { code, stdout } = await run(['ca', 'show', '--kubeconfig', kubeconfig]);
+    assert.deepEqual([code, /Signs from/.test(stdout)], [0, true], stdout);
   });
 });

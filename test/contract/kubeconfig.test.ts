@@ -9,7 +9,7 @@ import { createTransport } from '../../signer/kube/transport.ts';
 import { createTestAuthority } from '../cluster/certificates.ts';
 import { type ConnectProxy, startConnectProxy } from '../cluster/connect-proxy.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
-import { waitFor } from '../cluster/process.ts';
+import { startChild, waitFor } from '../cluster/process.ts';
 import { timeWith } from '../kube/fake-time.ts';
 import { run } from '../tools/run.ts';
 import { aPool, installSigner, putPool } from './installation.ts';
@@ -244,6 +244,34 @@ describe('a kubeconfig means what it means to kubectl', () => {
     await writeFile(caFile, ownCa);
     assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
     await signer.child.stop();
+  });
+
+  test('commands use `kubectl proxy`, and a signer is told to use the API server itself', async (t) => {
+    const home = await mkdtemp(path.join(folder, 'trial-'));
+    const logFile = path.join(home, 'proxy.log');
+    const kubectl = controlPlane.binaries.command('kubectl') ?? [];
+    const proxy = startChild('kubectl proxy', [...kubectl, 'proxy', '--port=0'], {
+      logFile,
+      env: await writeTrial(home, { files: behind(undefined) }),
+    });
+    t.after(() => proxy.stop());
+    const serves = /127\.0\.0\.1:\d+/;
+    const address = await waitFor(
+      'kubectl proxy',
+      async () => serves.exec(await readFile(logFile, 'utf8'))?.[0],
+      {
+        needs: [proxy],
+      },
+    );
+    const env = await writeTrial(home, { files: behind(undefined, `http://${address}`) });
+    const { stderr } = await run(['ca', 'show'], { env });
+    assert.match(stderr, /the API server answered 403/);
+    const signer = await startSigner({ kubeconfig: path.join(home, 'config') });
+    assert.equal(await signer.child.exited, 'exit code 1');
+    assert.match(
+      signer.output(),
+      new RegExp(`the API server is http://${address}, which has no TLS; use the https URL`),
+    );
   });
 
   test('a command of kubespiffe reaches the cluster through a proxy', async () => {

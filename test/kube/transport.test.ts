@@ -459,65 +459,34 @@ describe('connections', () => {
     assert.equal(body.subject, 'CN=second');
   });
 
-  test('a server without HTTP/2 is used over HTTP/1.1, and watches do not block each other', async (t) => {
-    const own = await startWireServer({ http1Only: true });
-    t.after(() => own.stop());
-    own.handle = (request, response) => {
-      if (!request.url.includes('watch=true')) return answer(response, 200, { version: request.httpVersion });
-      response.writeHead(200);
-      response.write(`{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"1"}}}\n`);
-      return undefined;
-    };
-    const transport = transportTo({ credentials: own.credentials() });
-    const stop = new AbortController();
-    // More than a signer ever has open, and none of them ends.
-    const watches = await Promise.all(
-      Array.from({ length: 12 }, (_, number) =>
-        transport.watch({ path: `/watch-${number}`, query: {}, signal: stop.signal }),
-      ),
-    );
-    for (const events of watches) {
-      const { value } = await events[Symbol.asyncIterator]().next();
-      assert.equal(value?.type, 'BOOKMARK');
-    }
-    const answers = await Promise.all(
-      Array.from({ length: 20 }, () => transport.request<{ version: string }>({ method: 'GET', path: '/x' })),
-    );
-    assert.ok(answers.every(({ body }) => body.version === '1.1'));
-    stop.abort();
-  });
-
-  test('a server that spoke HTTP/1.1 for a while is used over HTTP/2 again', async (t) => {
+  test('a server without HTTP/2 is refused with what to do, and used once it has it', async (t) => {
     const poor = await startWireServer({ http1Only: true });
     t.after(() => poor.stop());
-    const tunnel = await startTunnel(poor.url);
-    t.after(() => tunnel.stop());
-    for (const each of [poor, server]) {
-      each.handle = (request, response) => answer(response, 200, { version: request.httpVersion });
+    const credentials = { ...server.credentials(), server: poor.url, tls: { ca: [poor.ca, server.ca] } };
+    const transport = transportTo({ credentials });
+    const asked = { path: '/x', query: {}, signal: new AbortController().signal };
+    for (const call of [
+      transport.request({ method: 'GET', path: '/x', retry: 'none' }),
+      transport.watch(asked),
+    ]) {
+      const { message, failure: kind } = (await failure(call)) as ApiConnectionError;
+      assert.match(
+        message,
+        /^GET \/x: localhost:\d+ does not speak HTTP\/2, .* remove --disable-http2-serving/,
+      );
+      assert.equal(kind, 'connect');
     }
-    const credentials = {
-      ...server.credentials(),
-      server: tunnel.url,
-      tls: { ca: [poor.ca, server.ca] },
-    };
-    let passed = 0;
-    const transport = transportTo({
-      credentials,
-      time: timeWith({ monotonic: () => performance.now() + passed }),
-    });
-    const version = async () =>
-      (await transport.request<{ version: string }>({ method: 'GET', path: '/x' })).body.version;
-    assert.equal(await version(), '1.1');
-    passed += 2 * 60_000;
-    const taken = tunnel.connections();
-    assert.equal(await version(), '1.1');
-    assert.equal(tunnel.connections() - taken, 1, 'it asks again whether there is HTTP/2');
-    assert.equal(await version(), '1.1');
-    assert.equal(tunnel.connections() - taken, 1, 'and not for each request');
+    assert.deepEqual(poor.calls, []);
     credentials.server = server.url;
-    passed += 2 * 60_000;
-    assert.equal(await version(), '2.0');
-    assert.equal(await version(), '2.0');
+    assert.equal((await transport.request({ method: 'GET', path: '/x' })).status, 200);
+  });
+
+  test('a server without TLS is refused before anything is sent', () => {
+    const credentials = { ...server.credentials(), server: new URL('http://127.0.0.1:8001') };
+    assert.throws(() => transportTo({ credentials }), {
+      code: 'CONFIG_INVALID',
+      message: /^the API server is http:\/\/127\.0\.0\.1:8001, which has no TLS; use the https URL/,
+    });
   });
 
   /** The connection's own clock runs fifty times as fast, so that its 12 s without a PING are short. */

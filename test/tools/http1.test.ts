@@ -7,8 +7,13 @@ import { test } from 'node:test';
 import type { Credentials } from '../../signer/kube/credentials.ts';
 import { realTime } from '../../signer/kube/time.ts';
 import { createTransport } from '../../signer/kube/transport.ts';
+import { openOfAnyVersion } from '../../tools/http1.ts';
 import { startConnectProxy } from '../cluster/connect-proxy.ts';
 import { serve, webCredentials } from '../contract/bundle-endpoint.ts';
+import { answer, startWireServer } from '../kube/h2-server.ts';
+
+const transportTo = (credentials: Credentials) =>
+  createTransport({ credentials, time: realTime, open: openOfAnyVersion });
 
 const credentialsFor = (server: string, proxy: string, ca?: string): Credentials => ({
   server: new URL(server),
@@ -20,12 +25,31 @@ const credentialsFor = (server: string, proxy: string, ca?: string): Credentials
 });
 
 async function get(credentials: Credentials): Promise<unknown> {
-  const transport = createTransport({ time: realTime, credentials });
+  const transport = transportTo(credentials);
   try {
     return (await transport.request({ method: 'GET', path: '/version' })).body;
   } finally {
     await transport.close();
   }
+}
+
+for (const [what, http1Only, version, most] of [
+  ['over HTTP/2 where it speaks that, on one connection', false, '2.0', 1],
+  ['over HTTP/1.1 where it speaks nothing else, on six connections at most', true, '1.1', 7],
+] as const) {
+  test(`a server is reached ${what}`, async (t) => {
+    const server = await startWireServer({ http1Only });
+    t.after(() => server.stop());
+    server.handle = (request, response) => answer(response, 200, { version: request.httpVersion });
+    const transport = transportTo(server.credentials());
+    t.after(() => transport.close());
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => transport.request<{ version: string }>({ method: 'GET', path: '/x' })),
+    );
+    assert.deepEqual([...new Set(answers.map(({ body }) => body.version))], [version]);
+    // A first one may have shown which versions the server speaks.
+    assert.ok(server.connections() <= most, `${server.connections()} connections`);
+  });
 }
 
 test('a server that speaks HTTP/1.1 alone is reached through a tunnel', async () => {

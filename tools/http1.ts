@@ -1,15 +1,24 @@
 import { Agent, type RequestOptions, request } from 'node:http';
 import { request as requestSecurely, Agent as SecureAgent } from 'node:https';
-import { proxyAuthorization, tunnelAgent } from '../../client/proxy-tunnel.ts';
-import type { Connection } from './connection.ts';
-import type { Credentials } from './credentials.ts';
-import { endpointOf } from './endpoint.ts';
+import { proxyAuthorization, tunnelAgent } from '../client/proxy-tunnel.ts';
+import type { Connection, OpenConnection } from '../signer/kube/connection.ts';
+import type { Credentials } from '../signer/kube/credentials.ts';
+import { endpointOf } from '../signer/kube/endpoint.ts';
+import { openHttp2 } from '../signer/kube/http2.ts';
+
+/** Each request takes a connection of its own. Further ones wait. */
+const mostConnections = 6;
 
 /**
- * HTTP/1.1, for a server or proxy that supports nothing else: kept-alive connections, each with one request at
- * a time. Requests beyond `mostConnections` wait.
+ * How commands reach the API server: over HTTP/2 like the signer, and over HTTP/1.1 through what supports nothing else,
+ * such as `kubectl proxy`, which has no TLS.
  */
-export function openHttp1(credentials: Credentials, mostConnections: number): Connection {
+export const openOfAnyVersion: OpenConnection = ({ credentials, time }) => {
+  const fallBack = () => openHttp1(credentials);
+  return credentials.server.protocol === 'http:' ? fallBack() : openHttp2({ credentials, time, fallBack });
+};
+
+function openHttp1(credentials: Credentials): Connection {
   const isPlain = credentials.server.protocol === 'http:';
   const options = { keepAlive: true, maxSockets: mostConnections };
   const { proxy } = credentials;
