@@ -422,7 +422,8 @@ test('a kubeconfig with an auth-provider is read in the image although the gener
   await writeFile(join(rootfs, 'tmp/kubeconfig'), JSON.stringify(kubeconfig));
   const program = `
     const { loadCredentials } = await import('/app/signer/kube/credentials.js');
-    const credentials = await loadCredentials({ kubeconfig: '/tmp/kubeconfig', env: {} });
+    const { realTime } = await import('/app/signer/kube/time.js');
+    const credentials = await loadCredentials({ kubeconfig: '/tmp/kubeconfig', env: {}, time: realTime });
     console.log(credentials.server.href, credentials.namespace, await credentials.authorization());`;
   const { stdout } = await inImage(['--input-type=module', '-e', program]);
   assert.equal(stdout, `https://127.0.0.1:6443/ shop Bearer ${idToken}\n`);
