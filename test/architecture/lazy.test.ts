@@ -19,7 +19,14 @@ test('a signer in a pod that listens to nobody and sends no traces loads no YAML
 });
 
 test('a signer in a pod loads no HTTP/1.1 client: only proxies and federation need one', () => {
-  const clients = ['node:https', 'undici', 'client/https.ts', 'client/proxy-tunnel.ts', 'tools/http1.ts'];
+  const clients = [
+    'node:http',
+    'node:https',
+    'undici',
+    'client/https.ts',
+    'client/proxy-tunnel.ts',
+    'tools/http1.ts',
+  ];
   const loaded = loadedBy('signer/process.ts');
   assert.ok(loaded.has('signer/kube/http2.ts'));
   assert.deepEqual(
