@@ -142,7 +142,11 @@ async function runReplica(
     keysByRef: keys.keysByRef,
     pods,
     podReader,
-    membership: createMembership({ ...informing, namespace: config.namespace, self: config.replica }),
+    membership: createMembership({
+      ...informing,
+      ...{ namespace: config.namespace, self: config.replica },
+      podUid: () => pods.store.get(`${config.namespace}/${config.replica}`)?.uid,
+    }),
     clock,
     guard,
     permissions,

@@ -14,7 +14,6 @@ import { type Lease, metadataFields } from './types.ts';
 const renewEveryMs = 3_000;
 const renewTimeoutMs = 2_500;
 const leaveTimeoutMs = 1_500;
-const tidyEveryMs = 300_000;
 const maxNameLength = 253;
 /** RFC 1123, as the API server checks names of objects. */
 const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
@@ -27,6 +26,8 @@ export interface MembershipNeeds extends InformerNeeds {
   readonly namespace: string;
   /** The name of the pod, or of the process outside a cluster. Unique among the replicas. */
   readonly self: string;
+  /** UID of the pod of this replica; undefined outside of a cluster, and until the pod is known. */
+  readonly podUid?: () => string | undefined;
   readonly time: Time;
 }
 
@@ -56,24 +57,23 @@ export function createMembership(needs: MembershipNeeds) {
   });
   let isOurs = false;
 
-  function lease(): Lease {
-    const renewTime = microTime(now());
-    return {
-      apiVersion: 'coordination.k8s.io/v1',
-      kind: 'Lease',
-      metadata: { name: own, namespace: needs.namespace, labels },
-      spec: { holderIdentity: self, leaseDurationSeconds: 10, renewTime },
-    };
+  function spec(): Lease['spec'] {
+    return { holderIdentity: self, leaseDurationSeconds: 10, renewTime: microTime(now()) };
+  }
+
+  /** A replica that was killed leaves its Lease behind. Kubernetes deletes it with the pod. */
+  function owners(): Pick<Lease['metadata'], 'ownerReferences'> {
+    const uid = needs.podUid?.();
+    return uid === undefined ? {} : { ownerReferences: [{ apiVersion: 'v1', kind: 'Pod', name: self, uid }] };
   }
 
   async function call(
     method: 'POST' | 'PATCH' | 'DELETE',
-    name: string,
     options: Pick<ApiRequest, 'body' | 'timeoutMs' | 'signal'>,
   ): Promise<void> {
     await transport.request({
       method,
-      path: method === 'POST' ? leases : `${leases}/${name}`,
+      path: method === 'POST' ? leases : `${leases}/${own}`,
       resource: 'leases',
       retry: 'none',
       discardBody: true,
@@ -83,19 +83,22 @@ export function createMembership(needs: MembershipNeeds) {
   }
 
   async function renew(signal: AbortSignal): Promise<void> {
+    const change = () => call('PATCH', { body: { metadata: owners(), spec: spec() }, signal });
     if (isOurs) {
       try {
-        return await call('PATCH', own, { body: { spec: lease().spec }, signal });
+        return await change();
       } catch (error) {
         if (!isNotFoundOfObject(error)) throw error;
       }
     }
     try {
-      await call('POST', own, { body: lease(), signal });
+      const metadata = { name: own, namespace: needs.namespace, labels, ...owners() };
+      const body = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec: spec() };
+      await call('POST', { body, signal });
     } catch (error) {
       // It exists already: the container was restarted within its pod.
       if (!(error instanceof ApiStatusError && error.status === 409)) throw error;
-      await call('PATCH', own, { body: lease(), signal });
+      await change();
     }
     isOurs = true;
   }
@@ -116,22 +119,8 @@ export function createMembership(needs: MembershipNeeds) {
     }
   }
 
-  /** Leases of killed replicas remain. Any replica deletes them, long after they stopped counting. */
-  async function keepTidy(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await pause(tidyEveryMs * (0.5 + jitter()), signal);
-      for (const { name, resourceVersion } of signal.aborted ? [] : peers.longDead(now())) {
-        // The precondition protects the Lease of a replica that has just come back.
-        const body = { preconditions: { resourceVersion } };
-        await call('DELETE', name, { body, signal }).catch((error: unknown) => {
-          log.debug({ lease: name, error: messageOf(error) }, 'a dead Lease could not be deleted');
-        });
-      }
-    }
-  }
-
   async function leave(): Promise<void> {
-    await call('DELETE', own, { timeoutMs: leaveTimeoutMs }).catch((error: unknown) => {
+    await call('DELETE', { timeoutMs: leaveTimeoutMs }).catch((error: unknown) => {
       if (!isNotFoundOfObject(error)) {
         log.warn({ lease: own, error: messageOf(error) }, 'the Lease of this replica could not be deleted');
       }
@@ -147,7 +136,7 @@ export function createMembership(needs: MembershipNeeds) {
     synced: informer.synced,
     /** Renews our own Lease and watches the others'; deletes our own when the signal is aborted, and returns. */
     async run(signal: AbortSignal): Promise<void> {
-      await Promise.all([informer.run(signal), keepRenewing(signal), keepTidy(signal)]);
+      await Promise.all([informer.run(signal), keepRenewing(signal)]);
       peers.stop();
       await leave();
     },
@@ -174,10 +163,5 @@ function replicaLeases(namespace: string): InformerSpec<Lease, LeaseFacts> {
 function toLeaseFacts(lease: Lease): LeaseFacts | undefined {
   const holder = lease.spec?.holderIdentity;
   if (!holder) return undefined;
-  return {
-    name: lease.metadata.name,
-    holder,
-    resourceVersion: lease.metadata.resourceVersion ?? '',
-    renewTime: lease.spec?.renewTime ?? '',
-  };
+  return { holder, renewTime: lease.spec?.renewTime ?? '' };
 }

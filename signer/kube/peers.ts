@@ -2,22 +2,16 @@ import type { Time } from './time.ts';
 
 /** A replica counts as dead when no renewal of its Lease was seen for this long, in milliseconds. */
 const deadAfterMs = 10_000;
-/** A Lease is deleted when no renewal was seen for this long … */
-const longDeadMs = 3_600_000;
-/** … or when its renewTime is older than this, which no clock skew explains. */
-const longDeadByClockMs = 24 * 3_600_000;
 
 /** What we keep of a Lease. */
 export interface LeaseFacts {
-  readonly name: string;
   readonly holder: string;
-  readonly resourceVersion: string;
   /** RFC 3339. Compared with itself only, to see a renewal. */
   readonly renewTime: string;
 }
 
 interface Sighting {
-  lease: LeaseFacts;
+  renewTime: string;
   renewedAt: number;
   isAlive: boolean;
   cancel: () => void;
@@ -51,20 +45,16 @@ export function createPeers(needs: { self: string; time: Time }) {
 
   return {
     /** Adds or updates a Lease. A new one counts as renewed now, because its replica may have just started. */
-    saw(lease: LeaseFacts): void {
-      if (lease.holder === self) return;
-      const known = others.get(lease.holder);
-      if (known && known.lease.renewTime === lease.renewTime) {
-        known.lease = lease;
-        return;
-      }
-      const sighting = known ?? { lease, renewedAt: 0, isAlive: false, cancel: () => undefined };
-      sighting.lease = lease;
+    saw({ holder, renewTime }: LeaseFacts): void {
+      const known = others.get(holder);
+      if (holder === self || known?.renewTime === renewTime) return;
+      const sighting = known ?? { renewTime, renewedAt: 0, isAlive: false, cancel: () => undefined };
+      sighting.renewTime = renewTime;
       sighting.renewedAt = monotonic();
-      others.set(lease.holder, sighting);
+      others.set(holder, sighting);
       if (sighting.isAlive) return;
       sighting.isAlive = true;
-      expectRenewal(lease.holder, sighting, deadAfterMs);
+      expectRenewal(holder, sighting, deadAfterMs);
       update();
     },
     /** A Lease was deleted: its replica is leaving. */
@@ -77,16 +67,6 @@ export function createPeers(needs: { self: string; time: Time }) {
     /** The live replicas and self, sorted. The same array until something changes. */
     members: () => members,
     onChange: (listener: () => void) => void listeners.push(listener),
-    /** Leases of replicas that died so long ago that they can be deleted. `now`: epoch milliseconds. */
-    longDead(now: number): LeaseFacts[] {
-      return [...others.values()]
-        .filter(({ isAlive }) => !isAlive)
-        .filter(
-          ({ lease, renewedAt }) =>
-            monotonic() - renewedAt > longDeadMs || now - Date.parse(lease.renewTime) > longDeadByClockMs,
-        )
-        .map(({ lease }) => lease);
-    },
     /** Ends the timers. */
     stop(): void {
       for (const { cancel } of others.values()) cancel();

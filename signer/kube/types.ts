@@ -114,7 +114,10 @@ export interface Namespace {
 export interface Lease {
   apiVersion?: string;
   kind?: string;
-  metadata: ObjectMeta;
+  metadata: ObjectMeta & {
+    /** What it is deleted with. */
+    ownerReferences?: { apiVersion: string; kind: string; name: string; uid: string }[];
+  };
   spec?: {
     holderIdentity?: string;
     leaseDurationSeconds?: number;

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import type { AuthorityRecord, PoolDocument } from '../../signer/authority/document.ts';
+import type { Lease } from '../../signer/kube/types.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
 import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { freePorts } from '../cluster/ports.ts';
@@ -195,6 +196,11 @@ describe('readiness for the callers of an endpoint', () => {
       );
     });
     assert.deepEqual([event.type, event.reason], ['Warning', 'PoolUnusable']);
+    await waitFor('the Lease to belong to that pod', async () => {
+      const path = '/apis/coordination.k8s.io/v1/namespaces/kubespiffe/leases';
+      const { items } = (await controlPlane.request('GET', path)).body as { items: Lease[] };
+      return items.some(({ metadata }) => metadata.ownerReferences?.[0]?.uid === self.metadata.uid);
+    });
     assert.match(
       event.note,
       /^No certificates are signed for kubespiffe.io.spiffe: .*tainted.*make another CA active/,

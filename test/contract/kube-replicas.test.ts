@@ -32,19 +32,23 @@ after(async () => {
   await controlPlane?.stop();
 });
 
-function makeMembership(self: string): Membership {
+function makeMembership(self: string, podUid: () => string | undefined = () => undefined): Membership {
   return createMembership({
     transport: client.transport,
     namespace: 'default',
     self,
+    podUid,
     time: realTime,
     log: { warn: () => undefined, debug: () => undefined },
   });
 }
 
 /** Runs a replica in this process. @returns it, and what lets it leave. */
-function join(self: string): { membership: Membership; leave: () => Promise<void> } {
-  const membership = makeMembership(self);
+function join(
+  self: string,
+  podUid?: () => string | undefined,
+): { membership: Membership; leave: () => Promise<void> } {
+  const membership = makeMembership(self, podUid);
   const stop = new AbortController();
   const run = membership.run(stop.signal);
   const leave = async () => {
@@ -116,6 +120,20 @@ describe('membership on a real API server', () => {
     second.kill('SIGTERM');
     await once(second, 'exit');
     await sees(a.membership, ['a']);
+  });
+
+  test('the Lease belongs to the pod of the replica as soon as that is known, so that Kubernetes deletes it with the pod', async () => {
+    let podUid: string | undefined;
+    const { membership } = join('a', () => podUid);
+    const owners = async () => (await readLease('a'))?.metadata.ownerReferences;
+    await waitFor('the Lease', () => readLease('a'));
+    assert.equal(await owners(), undefined);
+    podUid = '5a0a7e0c-7a0b-4a53-8b53-3f7a4ad0c2d4';
+    await waitFor('the owner', owners);
+    assert.deepEqual(await owners(), [{ apiVersion: 'v1', kind: 'Pod', name: 'a', uid: podUid }]);
+    assert.deepEqual(membership.members(), ['a']);
+    expectSuccess(await controlPlane.request('DELETE', `${leases}/${leaseName('a')}`));
+    await waitFor('the Lease of the same pod again', owners);
   });
 
   test('renews every three seconds with one small write, and a lost Lease is made again', async () => {
