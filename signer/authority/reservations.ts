@@ -24,7 +24,7 @@ const retryMs = 2_000;
 export function createReservations(needs: {
   readonly transport: Transport;
   readonly pool: PoolPlace;
-  readonly time: Pick<Time, 'now' | 'monotonic'>;
+  readonly time: Time;
 }): Reservations {
   const { transport, pool, time } = needs;
   let record: SignedUntilRecord | undefined;

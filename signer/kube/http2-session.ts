@@ -4,7 +4,7 @@ import { connect as connectTls } from 'node:tls';
 import type { HttpProxy } from '../../client/proxy-tunnel.ts';
 import type { Credentials, TlsOptions } from './credentials.ts';
 import { endpointOf } from './endpoint.ts';
-import type { SetTimer } from './time.ts';
+import type { Time } from './time.ts';
 
 /** An accepted session. */
 export interface OpenSession {
@@ -34,7 +34,7 @@ const connectionWindow = 4 * streamWindow;
  */
 export async function openSession(
   credentials: Credentials,
-  timer: SetTimer,
+  { timer }: Time,
 ): Promise<OpenSession | undefined> {
   const attempt = new AbortController();
   const cancelTimer = timer(() => attempt.abort(), connectTimeoutMs);

@@ -139,7 +139,7 @@ export function openHttp2(needs: {
   async function connect(): Promise<void> {
     isConnecting = true;
     try {
-      const opened = await openSession(credentials, timer);
+      const opened = await openSession(credentials, time);
       if (isClosed) opened?.cut();
       else if (opened) take(opened);
       else if (needs.fallBack) moveTo(needs.fallBack());

@@ -8,7 +8,7 @@ import {
   signedUntilStepSeconds,
   writeSignedUntil,
 } from '../../signer/authority/signed-until.ts';
-import { createFakeTime } from '../kube/fake-time.ts';
+import { createFakeTime, timeWith } from '../kube/fake-time.ts';
 import { createRecordApi, type Fate } from './record-api.ts';
 
 const startsAt = Date.UTC(2026, 10, 29, 12) / 1000;
@@ -115,7 +115,7 @@ describe('the record, with several replicas that crash at any point', () => {
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), steps, fates, fc.boolean(), async (scheduler, script, fate, isNew) => {
         let nowMs = startsAt * 1000;
-        const time = { now: () => nowMs, monotonic: () => nowMs };
+        const time = timeWith({ now: () => nowMs, monotonic: () => nowMs });
         const { api, wipe } = createRecordApi((call) => scheduler.schedule(Promise.resolve()).then(call));
         const next = fate[Symbol.iterator]();
         api.fate = () => next.next().value ?? 'through';

@@ -2,7 +2,7 @@ import type { Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Limiter } from '../../kube/limiter.ts';
-import type { SetTimer } from '../../kube/time.ts';
+import type { Time } from '../../kube/time.ts';
 import { addressOf } from './address.ts';
 import { gate } from './gate.ts';
 import { createHandshakeTurns } from './handshakes.ts';
@@ -43,7 +43,7 @@ export interface ConnectionNeeds {
   readonly rate: Limiter;
   /** Is called for each connection that was not let in. */
   readonly onCut: (cause: Excess) => void;
-  readonly timer: SetTimer;
+  readonly time: Time;
 }
 
 /**
@@ -104,7 +104,7 @@ export function limitConnections(server: Server, needs: ConnectionNeeds): () => 
     if (!hasStarted) {
       // Nobody else listens yet, and an error that nobody hears ends the process.
       socket.on('error', () => undefined);
-      cancelTimer = needs.timer(() => {
+      cancelTimer = needs.time.timer(() => {
         onCut('handshake');
         socket.destroy();
       }, needs.handshakeMs);

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { FastifyReply } from 'fastify';
-import type { SetTimer } from '../../kube/time.ts';
+import type { Time } from '../../kube/time.ts';
 import { type Refused, refuse } from '../../observe/checked.ts';
 import { maxHeaderBytes } from './limits.ts';
 import { bodyOf } from './refusal.ts';
@@ -20,7 +20,7 @@ export interface CutNeeds {
   readonly onRefusal: (refusal: Refused, socket: Socket, reply: FastifyReply | undefined) => void;
   /** Is called for each connection without a TLS session, unless the client gave up. */
   readonly onHandshakeFailed: () => void;
-  readonly timer: SetTimer;
+  readonly time: Time;
 }
 
 /**
@@ -73,7 +73,7 @@ export function createCut(needs: CutNeeds): (error: NodeJS.ErrnoException, socke
     );
     socket.once(
       'close',
-      needs.timer(() => socket.destroy(), partingMs),
+      needs.time.timer(() => socket.destroy(), partingMs),
     );
   };
 }

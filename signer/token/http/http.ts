@@ -55,8 +55,7 @@ const accept = () => true;
 
 /** An HTTPS server with its limits and its way to refuse; the routes come from elsewhere. Not yet listening. */
 export function createHttp(needs: HttpNeeds) {
-  const { limits = usualLimits } = needs;
-  const { monotonic, timer } = needs.time;
+  const { limits = usualLimits, time } = needs;
   const asksForCertificates = needs.tls.requestCert === true;
   let server: Server | undefined;
   let breakOff: () => void = () => undefined;
@@ -70,7 +69,7 @@ export function createHttp(needs: HttpNeeds) {
       else needs.report(newContext(socket), refusal);
     },
     onHandshakeFailed: () => needs.onCut('handshake'),
-    timer,
+    time,
   });
 
   const app = fastify({
@@ -103,7 +102,7 @@ export function createHttp(needs: HttpNeeds) {
         handshakeMs: limits.handshakeMs,
         rate: needs.connectionRate,
         onCut: needs.onCut,
-        timer,
+        time,
       });
       server.setTimeout(limits.idleMs);
       return server;
@@ -113,7 +112,7 @@ export function createHttp(needs: HttpNeeds) {
   let underWay = 0;
 
   function newContext(socket: Socket, path = ''): Tracked {
-    const startedAt = monotonic();
+    const startedAt = time.monotonic();
     return { path, address: addressOf(socket), startedAt, caller: undefined, isReported: false };
   }
 
@@ -180,7 +179,7 @@ export function createHttp(needs: HttpNeeds) {
   app.addHook('onClose', async () => {
     const isClosed = new AbortController();
     made.close(() => isClosed.abort());
-    await pauseWith(timer)(limits.closingMs, isClosed.signal);
+    await pauseWith(time.timer)(limits.closingMs, isClosed.signal);
     breakOff();
   });
 
