@@ -379,6 +379,62 @@ describe('with registrations', () => {
     });
   });
 
+  it('inspect pcr compares a certificate with what the signer would decide now, where its reader may know', async () => {
+    const bind = (user: string) => [
+      ...['create', 'rolebinding', `requests-${user}`, '-n', 'shop', '--user', user],
+      ...['--clusterrole', 'kubespiffe-request-viewer'],
+    ];
+    for (const user of ['viewer', 'reader']) await controlPlane.kubectl(bind(user));
+    const reader = await kubeconfigOf('reader');
+    const pod = await createWeb('renamed', {}, { app: 'plain' });
+    const request = await requestFor(controlPlane, pod);
+    await answerTo(controlPlane, request);
+    interface Section {
+      title: string;
+      facts: Record<string, string>;
+      findings: { clause: string; ok: boolean; message: string }[];
+    }
+    /** What is said of the names: the finding, or why there is none. */
+    const inspected = async (kubeconfig: string, { metadata, spec } = request) => {
+      const args = ['inspect', 'pcr', `shop/${metadata.name}`, '-o', 'json'];
+      const ran = await run([...args, '--kubeconfig', kubeconfig]);
+      assert.equal(ran.code, 0, ran.stderr);
+      const { sections } = JSON.parse(ran.stdout) as { sections: Section[] };
+      const answer = sections.find(({ title }) => title === 'Answer');
+      return {
+        finding: answer?.findings.find(({ clause }) => clause === spec.signerName),
+        notCompared: answer?.facts.Names,
+      };
+    };
+    await waitFor('the rights', async () =>
+      (await tool('inspect', 'pcr', 'shop/none')).stderr.includes('no Pod'),
+    );
+    assert.equal((await inspected(viewer)).finding?.ok, true);
+
+    const label = (app: string) =>
+      controlPlane.kubectl(['label', 'pod', 'renamed', '-n', 'shop', '--overwrite', `app=${app}`]);
+    await label('registered');
+    const { finding: renamed } = await inspected(viewer);
+    assert.equal(renamed?.ok, false);
+    assert.match(renamed?.message ?? '', new RegExp(`now: ${id}\\. .*kubespiffe explain pod shop/renamed`));
+
+    const unread = await inspected(reader);
+    assert.equal(unread.finding, undefined);
+    assert.match(unread.notCompared ?? '', /^not compared .*ClusterRole kubespiffe-identity-viewer/);
+
+    await waitFor('a certificate with the name of the registration', async () => {
+      const next = await requestFor(controlPlane, pod);
+      await answerTo(controlPlane, next);
+      return (await inspected(viewer, next)).finding?.ok;
+    });
+    const ofPod = await requestFor(controlPlane, pod, { signerName: 'kubespiffe.io/pod-identity' });
+    await answerTo(controlPlane, ofPod);
+    assert.equal((await inspected(viewer, ofPod)).finding?.ok, true);
+
+    await controlPlane.request('DELETE', '/api/v1/namespaces/shop/pods/renamed', { gracePeriodSeconds: 0 });
+    assert.match((await inspected(viewer)).notCompared ?? '', /^not compared .*shop\/renamed/);
+  });
+
   it('the YAML of who, explain and what-if says the same as their JSON', async () => {
     const file = join(folder, 'web-1.json');
     writeFileSync(file, JSON.stringify({ ...web, spec: { ...web.spec, priority: 1 } }));

@@ -374,9 +374,16 @@ describe('`kubespiffe inspect` on what is wrong', () => {
       assert.equal(code, 1, says);
       assert.ok(broken.includes(says), `${says} in ${broken.join('; ')}`);
     }
-    const renamed = await judge(JSON.stringify(requestOf({ spec: { serviceAccountName: 'api' } })));
-    assert.equal(renamed.code, 0);
-    assert.match(renamed.broken.join(), /not the default one/);
+  });
+
+  it('shows the default ID beside another valid one, and finds nothing wrong with it', async () => {
+    const given = JSON.stringify(requestOf({ spec: { serviceAccountName: 'api' } }));
+    const { code, broken } = await judge(given);
+    assert.deepEqual([code, broken], [0, []]);
+    const { stdout } = await run(['inspect', '-'], { input: given });
+    assert.match(stdout, /Default name +spiffe:\/\/example\.org\/ns\/default\/sa\/api; a registration can/);
+    const byDefault = await run(['inspect', '-'], { input: JSON.stringify(requestOf()) });
+    assert.doesNotMatch(byDefault.stdout, /Default name/);
   });
 
   it('finds what is wrong in bundles', async () => {

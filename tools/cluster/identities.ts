@@ -1,6 +1,8 @@
-import { type Identity, noAnnotations } from '../../signer/identity/identify.ts';
+import { type Identity, noAnnotations, type Verified, verifyPod } from '../../signer/identity/identify.ts';
 import { decideOnRequest } from '../../signer/issuance/decide.ts';
+import { toCertificateRequest } from '../../signer/issuance/request.ts';
 import type { PodFacts, PodReference } from '../../signer/kube/pods.ts';
+import type { PodCertificateRequest } from '../../signer/kube/types.ts';
 import type { DenyReason } from '../../signer/observe/reasons.ts';
 import { type CertificateSource, type KnownPod, keyOf, requestOf } from './pods.ts';
 import type { KnownSigner, World } from './world.ts';
@@ -59,4 +61,22 @@ export function allIdentities(world: Pick<World, 'signers' | 'pods'>): PodIdenti
     const facts = world.pods.store.get(pod);
     return facts ? identitiesOf(world, pod, facts) : [];
   });
+}
+
+/**
+ * Who the pod of a request is now to the signer that the request names, also of an answered request. Undefined where this
+ * signer is not enabled. Pure.
+ */
+export function identityOfRequest(
+  pcr: PodCertificateRequest,
+  world: Pick<World, 'signers' | 'pods'>,
+): Identity | Exclude<Verified, { ok: true }> | undefined {
+  const signer = world.signers.find(({ profile }) => profile.signerName === pcr.spec.signerName);
+  if (!signer) return undefined;
+  const { metadata, spec } = pcr;
+  const request = toCertificateRequest({ metadata, spec }, 'v1', signer.profile.annotations);
+  if (request.answered !== undefined) throw new Error('a request without a status is answered');
+  const pod = world.pods.store.get(`${request.namespace}/${request.podName}`);
+  const verified = verifyPod(request, pod ? { kind: 'found', pod } : { kind: 'gone' });
+  return verified.ok ? signer.identify(request, verified.pod, request.annotations) : verified;
 }

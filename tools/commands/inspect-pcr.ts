@@ -1,14 +1,21 @@
+import { allNames } from '../../signer/identity/subject.ts';
+import { terminalCondition } from '../../signer/issuance/request.ts';
 import { ApiStatusError } from '../../signer/kube/api-error.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { certificatesVersions, type PodCertificateRequest } from '../../signer/kube/types.ts';
+import { explain } from '../../signer/observe/reasons.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
+import { identityOfRequest } from '../cluster/identities.ts';
+import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
+import { createWorld, identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes, usageError } from '../errors.ts';
-import { inspectPcr as inspectRequest } from '../inspect/pcr.ts';
+import { inspectPcr as inspectRequest, type NamedNow } from '../inspect/pcr.ts';
 import { conforms, printInspection } from '../inspect/report.ts';
+import type { Terminal } from '../terminal.ts';
 import { contextOf, type InspectOptions, withInspectOptions } from './inspect.ts';
 
-type Options = InspectOptions & ClusterOptions & { namespace?: string };
+type Options = InspectOptions & ClusterOptions & SettingsOptions & { namespace?: string };
 
 /** `kubespiffe inspect pcr`: a PodCertificateRequest as the cluster has it. */
 export const inspectPcr: AddCommand = (parent, terminal, done) =>
@@ -20,17 +27,19 @@ export const inspectPcr: AddCommand = (parent, terminal, done) =>
 
     # One of them, and what became of it
     kubespiffe inspect pcr req-462q4 --namespace default`,
-    options: [withInspectOptions, withCluster],
+    options: [withInspectOptions, withSignerSettings, withCluster],
   })
     .argument('<name>', 'The request: its name, or NAMESPACE/NAME.')
     .option('-n, --namespace <namespace>', 'Namespace of the request instead of the one of the context.')
     .action(async (reference: string, options: Options) => {
       const { namespace: given, name } = parseReference(reference, options.namespace);
-      const { pcr, namespace } = await withApi(options, terminal, async (api, contextNamespace) => {
+      const { pcr, namespace, named } = await withApi(options, terminal, async (api, contextNamespace) => {
         const namespace = given ?? contextNamespace ?? 'default';
-        return { pcr: await getRequest(api, namespace, name), namespace };
+        const pcr = await getRequest(api, namespace, name);
+        const isIssued = terminalCondition(pcr.status?.conditions)?.type === 'Issued';
+        return { pcr, namespace, named: isIssued ? await namedNow(api, terminal, pcr, options) : undefined };
       });
-      const inspection = inspectRequest(pcr, await contextOf(terminal, options));
+      const inspection = inspectRequest(pcr, await contextOf(terminal, options), named);
       printInspection(terminal, inspection, `${namespace}/${name}`, options.output);
       done(conforms(inspection) ? exitCodes.ok : exitCodes.failed);
     });
@@ -48,6 +57,36 @@ function parseReference(reference: string, flag: string | undefined): { namespac
     throw usageError(what, 'give the namespace once, with --namespace or before the slash');
   }
   return { name, ...(namespace !== undefined && { namespace }) };
+}
+
+/**
+ * Repeats the decision of the signer about the pod of a request. It needs more rights than reading the request, so without
+ * them the rest is still shown.
+ */
+async function namedNow(
+  api: Transport,
+  terminal: Terminal,
+  pcr: PodCertificateRequest,
+  options: Options,
+): Promise<NamedNow | undefined> {
+  try {
+    const world = createWorld(await readSignerSettings(api, terminal, options));
+    await world.fill(api, pcr.metadata.namespace);
+    const identity = identityOfRequest(pcr, world);
+    if (!identity) return undefined;
+    if (identity.ok) return { kind: 'named', names: allNames(identity.subject) };
+    const { reason, detail } = identity;
+    const kind = reason === 'PodGone' || reason === 'PodReplaced' ? 'unknown' : 'unnamed';
+    return { kind, why: explain(reason, detail) };
+  } catch (error) {
+    if (error instanceof ApiStatusError && error.status === 403) {
+      return { kind: 'unknown', why: `${error.message}; the ${identityViewer} allow it` };
+    }
+    if (error instanceof CliError && error.code === 'CONFIG_INVALID') {
+      return { kind: 'unknown', why: error.message };
+    }
+    throw error;
+  }
 }
 
 /**

@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import { identify } from '../../signer/identity/identify.ts';
-import { spiffeIdIn } from '../../signer/identity/subject.ts';
+import { allNames } from '../../signer/identity/subject.ts';
 import { minCertificateSeconds, type PodCertificateRequest } from '../../signer/kube/types.ts';
+import { spiffe } from '../../signer/signers/spiffe.ts';
 import type { Finding } from '../../spiffe/clauses.ts';
 import { parseSpiffeId } from '../../spiffe/id.ts';
 import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
@@ -16,8 +18,24 @@ const maxSkewSeconds = 300;
 const refreshMarginSeconds = 600;
 const terminal = ['Issued', 'Denied', 'Failed'];
 
-/** A PodCertificateRequest: who asks for what, what became of it, and whether the answer keeps the rules (KEP-4317). */
-export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext): Inspection {
+/** What the signer of the cluster would name the pod of a request now. */
+export type NamedNow =
+  | { readonly kind: 'named'; readonly names: readonly string[] }
+  /** The signer gives the pod no name. */
+  | { readonly kind: 'unnamed'; readonly why: string }
+  /** The decision cannot be repeated, for example because the pod is gone. */
+  | { readonly kind: 'unknown'; readonly why: string };
+
+/**
+ * A PodCertificateRequest: who asks for what, what became of it, and whether the answer keeps the rules (KEP-4317).
+ *
+ * @param named undefined where there is no cluster to ask.
+ */
+export function inspectPcr(
+  pcr: PodCertificateRequest,
+  context: InspectContext,
+  named?: NamedNow,
+): Inspection {
   const { metadata, spec, status } = pcr;
   const { unverifiedUserAnnotations: annotations } = spec;
   const key = requestKey(pcr);
@@ -63,9 +81,16 @@ export function inspectPcr(pcr: PodCertificateRequest, context: InspectContext):
   const pem = status?.certificateChain ?? '';
   const [leaf] = pem === '' ? [] : givenCertificates(pem);
   const chain = pem === '' ? [] : inspectPem(pem, context).sections;
-  const answered = leaf && 'spki' in leaf ? issuedFindings(pcr, leaf, key) : [];
+  const readable = leaf && 'spki' in leaf ? leaf : undefined;
+  const answered = readable
+    ? [...issuedFindings(pcr, readable, key), ...nameFindings(pcr, readable, named)]
+    : [];
   const issued = leaf ? answered : [noChain];
-  const facts = { ...answer.facts, 'Refresh from': refreshText(status?.beginRefreshAt, context.now) };
+  const facts = {
+    ...answer.facts,
+    'Refresh from': refreshText(status?.beginRefreshAt, context.now),
+    ...(readable && nameFacts(pcr, readable, named)),
+  };
   const sections = [request, { ...answer, facts, findings: [...answer.findings, ...issued] }, ...chain];
   return { kind: 'PodCertificateRequest', sections };
 }
@@ -77,7 +102,7 @@ function issuedFindings(
   leaf: CertificateFacts,
   key: SubjectKey | undefined,
 ): Finding[] {
-  const { spec, status, metadata } = pcr;
+  const { spec, status } = pcr;
   const time = (text: string | undefined) => (text === undefined ? Number.NaN : Date.parse(text) / 1000);
   const refresh = time(status?.beginRefreshAt);
   const lifetime = leaf.notAfter - leaf.notBefore;
@@ -107,20 +132,39 @@ function issuedFindings(
       inBounds,
       'beginRefreshAt is nearer than 10 min to an end of the life',
     ),
-    ...(spec.signerName === 'kubespiffe.io/spiffe' ? [identity(leaf, metadata.namespace ?? '', spec)] : []),
   ];
 }
 
-/** Our own promise: the ID is made from namespace and ServiceAccount, unless a registration says otherwise. */
-function identity(leaf: CertificateFacts, namespace: string, spec: PodCertificateRequest['spec']): Finding {
-  const id = parseSpiffeId(leaf.uris[0] ?? '');
-  const expected = id.ok ? identify({ ...spec, namespace }, id.value) : undefined;
-  const isDefault = id.ok && expected?.ok && spiffeIdIn(expected.subject) === id.value.uri;
-  const demand = 'the SPIFFE ID names the namespace and the ServiceAccount of the pod';
+/** The certificate is compared with the decision that the signer would make now: a name may have changed since. */
+function nameFindings(
+  { metadata, spec }: PodCertificateRequest,
+  leaf: CertificateFacts,
+  named: NamedNow | undefined,
+): Finding[] {
+  if (!named || named.kind === 'unknown') return [];
+  const demand = 'the names are those that the signer would give the pod now';
+  const now = named.kind === 'named' ? named.names : [];
+  const isSame = isDeepStrictEqual(allNames(leaf).toSorted(), now.toSorted());
+  const instead = named.kind === 'named' ? `now: ${now.join(', ')}` : `no name now: ${named.why}`;
   const problem =
-    'the SPIFFE ID is not the default one of this namespace and ServiceAccount; ' +
-    `\`kubespiffe explain pod ${namespace}/${spec.podName}\` names the registration that gives it`;
-  return finding('should', 'kubespiffe.io/spiffe', demand, !isDefault && problem);
+    `the signer would give the pod ${instead}. A certificate changes at its next refresh; ` +
+    `\`kubespiffe explain pod ${metadata.namespace ?? ''}/${spec.podName}\` shows the decision`;
+  return [finding('should', spec.signerName, demand, !isSame && problem)];
+}
+
+function nameFacts(
+  { metadata, spec }: PodCertificateRequest,
+  leaf: CertificateFacts,
+  named: NamedNow | undefined,
+): Section['facts'] {
+  if (named?.kind === 'unknown')
+    return { Names: `not compared with the decision of the signer: ${named.why}` };
+  const id = parseSpiffeId(leaf.uris[0] ?? '');
+  if (named || spec.signerName !== spiffe.signerName || !id.ok) return {};
+  const byDefault = identify({ ...spec, namespace: metadata.namespace ?? '' }, id.value);
+  const names = byDefault.ok ? allNames(byDefault.subject) : [];
+  if (isDeepStrictEqual(allNames(leaf), names)) return {};
+  return { 'Default name': `${names.join(', ')}; a registration can give another one` };
 }
 
 function requestKey({ spec }: PodCertificateRequest): SubjectKey | undefined {
