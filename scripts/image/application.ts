@@ -61,6 +61,8 @@ const notLoaded: ReadonlyMap<string, ReadonlySet<string>> = new Map([
   ['node_modules/@grpc/proto-loader', new Set(['yargs'])],
   ['node_modules/@opentelemetry/otlp-transformer', new Set(['@opentelemetry/sdk-logs'])],
   ['node_modules/protobufjs', new Set(['@types/node'])],
+  // Node has modules of these names, or what they make.
+  ['node_modules/readable-stream', new Set(['abort-controller', 'buffer', 'events'])],
 ]);
 
 /**

@@ -17,6 +17,7 @@ import type { Publication } from '../trust/publication.ts';
 import { addBundleRoutes, createBundles } from './http/bundle-routes.ts';
 import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
 import { addDocumentRoutes, createDocuments, openApiOf } from './http/document-routes.ts';
+import { addDocuments } from './http/document-scope.ts';
 import { createHttp, type Http } from './http/http.ts';
 import { runListener } from './http/listener.ts';
 import { describeRoutes } from './http/openapi.ts';
@@ -105,11 +106,14 @@ export function createEndpoints(
     });
     if (services) await describeRoutes(http.app);
     const openApi = services && { openApi: openApiOf(http) };
-    addDocumentRoutes(http, { ...documents, ...openApi }, refreshHintSeconds);
+    await addDocuments(http, (scope) => {
+      addDocumentRoutes(scope, { ...documents, ...openApi }, refreshHintSeconds);
+      if (!services) return;
+      // The token endpoint alone has the bundles of others: they are for our own workloads.
+      const bundles = createBundles({ ...needs, refreshHintSeconds });
+      addBundleRoutes(scope, bundles, services.federatedWith, refreshHintSeconds);
+    });
     if (!services) return http;
-    // The token endpoint alone has the bundles of others: they are for our own workloads.
-    const bundles = createBundles({ ...needs, refreshHintSeconds });
-    addBundleRoutes(http, bundles, services.federatedWith, refreshHintSeconds);
     addTokenRoutes(http, services.jwtSvid);
     if (services.x509Svid) addX509Routes(http, services.x509Svid);
     return http;

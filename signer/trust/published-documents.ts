@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { type JwtBundleKey, printJwks, printSpiffeBundle } from '../../spiffe/bundle.ts';
 import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
 import { certificatesPem } from '../../spiffe/pki/pem.ts';
@@ -10,8 +9,6 @@ import { noSiblings, type Siblings } from './siblings.ts';
 /** A document that others verify us with. It depends only on pool and settings, so all replicas have the same. */
 export interface PublishedDocument {
   readonly bytes: Buffer;
-  /** Strong validator (RFC 9110 8.8.3), with its quotes: SHA-256 of the bytes. */
-  readonly etag: string;
   readonly contentType: string;
 }
 
@@ -105,8 +102,7 @@ function json(text: string): PublishedDocument {
   return published(text, 'application/json');
 }
 
-/** Bytes with their validator, for documents that do not come from a pool. */
+/** Also for documents that do not come from a pool. */
 export function published(text: string, contentType: string): PublishedDocument {
-  const bytes = Buffer.from(text);
-  return { bytes, etag: `"${createHash('sha256').update(bytes).digest('base64url')}"`, contentType };
+  return { bytes: Buffer.from(text), contentType };
 }

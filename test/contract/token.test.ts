@@ -474,15 +474,17 @@ describe('the token endpoint', () => {
         assert.equal(plain.status, 200);
         assert.match(String(plain.headers['content-type']), type);
         assert.equal(plain.headers['cache-control'], 'public, max-age=300');
-        assert.equal(plain.headers.vary, 'Accept-Encoding');
+        assert.equal(plain.headers.vary, 'accept-encoding');
         const etag = String(plain.headers.etag);
         const again = await endpoint.call({ path, headers: { 'if-none-match': etag } });
         assert.deepEqual([again.status, again.text], [304, '']);
         const head = await endpoint.call({ path, method: 'HEAD' });
         assert.deepEqual([head.status, head.headers.etag, head.text], [200, etag, '']);
         const zipped = await endpoint.call({ path, headers: { 'accept-encoding': 'gzip' } });
-        assert.equal(zipped.headers['content-encoding'], 'gzip');
-        assert.notEqual(zipped.headers.etag, etag);
+        // Shorter than 1 KiB, it is not worth it.
+        const isLong = plain.text.length >= 1024;
+        assert.equal(zipped.headers['content-encoding'], isLong ? 'gzip' : undefined);
+        assert.deepEqual([zipped.headers.etag, zipped.headers.vary], [etag, 'accept-encoding']);
       });
     }
 

@@ -245,6 +245,8 @@ test('packages that nothing loads are not in the image', async () => {
     'undici',
     'form-data',
     'yargs',
+    'buffer',
+    'abort-controller',
     'typescript',
     '@types/node',
   ]) {

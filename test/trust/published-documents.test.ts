@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { createAuthority } from '../../signer/authority/create.ts';
@@ -142,8 +141,8 @@ describe('the documents of a pool', () => {
     );
   });
 
-  it('have the hash of the bytes as their tag', () => {
-    const tags = new Set<string>();
+  it('are the same for every sequence, except for the bundle, which says it', () => {
+    const texts = new Set<string>();
     for (const at of [1, 2]) {
       for (const document of all(
         compile(
@@ -152,13 +151,10 @@ describe('the documents of a pool', () => {
         ),
       )) {
         assert.ok(document);
-        const { bytes, etag } = document;
-        assert.equal(etag, `"${createHash('sha256').update(bytes).digest('base64url')}"`);
-        tags.add(etag);
+        texts.add(document.bytes.toString());
       }
     }
-    // Only the bundle says the sequence.
-    assert.equal(tags.size, 4);
+    assert.equal(texts.size, 4);
   });
 });
 

@@ -1,4 +1,4 @@
-import type { FastifyReply, FastifySchema } from 'fastify';
+import type { FastifyReply, FastifySchema, RouteHandlerMethod, RouteShorthandOptions } from 'fastify';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import type { Operation } from '../../observe/refusal-rows.ts';
 import type { Publication } from '../../trust/publication.ts';
@@ -14,7 +14,7 @@ import {
 import type { Http } from './http.ts';
 import { header, refusedAt } from './openapi.ts';
 import { paths } from './paths.ts';
-import { createServed, type Served, select, servable } from './published.ts';
+import { createServed } from './published.ts';
 
 /** The public documents, and how the OpenAPI document describes them. */
 const described = {
@@ -32,7 +32,8 @@ const described = {
 type DocumentName = keyof typeof described;
 
 /** The documents by name, or why there is none now. */
-export type Documents = Readonly<Partial<Record<DocumentName, () => Checked<Served>>>>;
+export type Documents = Readonly<Partial<Record<DocumentName, CurrentDocument>>>;
+type CurrentDocument = () => Checked<PublishedDocument>;
 
 /**
  * The documents of a trust domain, ready to be served by any listener.
@@ -68,7 +69,10 @@ export function createDocuments(
 }
 
 /** A document, or why there is none now. */
-export function whenRead(served: Served | undefined, publication: Publication | undefined): Checked<Served> {
+export function whenRead(
+  served: PublishedDocument | undefined,
+  publication: Publication | undefined,
+): Checked<PublishedDocument> {
   if (served) return pass(served);
   return refuse(
     'NotReady',
@@ -77,51 +81,50 @@ export function whenRead(served: Served | undefined, publication: Publication | 
 }
 
 /** The OpenAPI document of the routes that a listener has, once it is ready. */
-export function openApiOf({ app }: Pick<Http, 'app'>): () => Checked<Served> {
-  let served: Served | undefined;
+export function openApiOf({ app }: Pick<Http, 'app'>): CurrentDocument {
+  let served: PublishedDocument | undefined;
   return () => {
-    served ??= servable(published(`${JSON.stringify(app.swagger(), undefined, 2)}\n`, 'application/json'));
+    served ??= published(`${JSON.stringify(app.swagger(), undefined, 2)}\n`, 'application/json');
     return pass(served);
   };
 }
 
 /** Adds a route for each document. @param maxAgeSeconds how long a reader may keep it. */
 export function addDocumentRoutes(http: Http, documents: Documents, maxAgeSeconds: number): void {
-  for (const [name, current] of Object.entries(documents) as [DocumentName, () => Checked<Served>][]) {
-    http.app.get(
-      paths[name],
-      { schema: documentSchema(described[name], 'document', 'public') },
-      async (_request, reply) => {
-        const document = current();
-        if (!document.ok) return http.refused(reply, document);
-        const caching = { control: `public, max-age=${maxAgeSeconds}`, vary: 'Accept-Encoding' };
-        return sendDocument(reply, document.value, caching);
-      },
-    );
+  for (const [name, current] of Object.entries(documents) as [DocumentName, CurrentDocument][]) {
+    const schema = documentSchema(described[name], 'document', 'public');
+    addDocumentRoute(http, paths[name], { schema }, async (_request, reply) => {
+      const document = current();
+      if (!document.ok) return http.refused(reply, document);
+      // In lower case, because the compression plugin adds the name unless it finds it like this.
+      const caching = { control: `public, max-age=${maxAgeSeconds}`, vary: 'accept-encoding' };
+      return sendDocument(reply, document.value, caching);
+    });
   }
 }
 
-/** Answers a GET with a document, or with 304 if the caller has it already. */
-export async function sendDocument(
+/**
+ * Adds GET and HEAD. The HEAD that fastify makes of a GET is not compressed, so its Content-Length would be that of other
+ * bytes (RFC 9110 8.6).
+ */
+export function addDocumentRoute(
+  { app }: Http,
+  path: string,
+  options: RouteShorthandOptions,
+  handler: RouteHandlerMethod,
+): void {
+  app.head(path, options, handler);
+  app.get(path, options, handler);
+}
+
+/** Sends a document, with what says how long and for whom it may be kept. */
+export function sendDocument(
   reply: FastifyReply,
-  document: Served,
-  caching: { readonly control: string; readonly vary: string },
-): Promise<FastifyReply> {
-  const { headers } = reply.request;
-  const selected = select(document, {
-    acceptEncoding: headers['accept-encoding']?.toString(),
-    ifNoneMatch: headers['if-none-match'],
-  });
-  reply.code(selected.status).headers({
-    'cache-control': caching.control,
-    etag: selected.etag,
-    vary: caching.vary,
-    'x-content-type-options': 'nosniff',
-  });
-  if (selected.status === 304) return reply.send();
-  if (selected.isGzipped) reply.header('content-encoding', 'gzip');
-  const body = selected.isGzipped ? await document.gzipped() : document.bytes;
-  return reply.type(document.contentType).send(body);
+  { bytes, contentType }: PublishedDocument,
+  { control, vary }: { readonly control: string; readonly vary: string },
+): FastifyReply {
+  reply.headers({ 'cache-control': control, vary, 'x-content-type-options': 'nosniff' });
+  return reply.type(contentType).send(bytes);
 }
 
 /** Describes the route of a document. @param forWhom whether everybody gets the same. */
@@ -131,7 +134,7 @@ export function documentSchema(
   forWhom: 'public' | 'private',
 ): FastifySchema {
   const headers = {
-    ETag: header('Strong validator of these bytes'),
+    ETag: header('Weak validator: the compressed document has the same'),
     'Cache-Control': header(`${forWhom}, max-age of the setting tokenRefreshHint`),
   };
   const schema = { type: contentType.includes('json') ? 'object' : 'string' };

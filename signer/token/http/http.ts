@@ -1,6 +1,6 @@
 import { createServer, type Server, type ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
-import fastify, { type FastifyReply, type FastifyRequest } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Limiter } from '../../kube/limiter.ts';
 import { pauseWith, type Time } from '../../kube/time.ts';
 import { type Checked, type Refused, refuse } from '../../observe/checked.ts';
@@ -72,7 +72,7 @@ export function createHttp(needs: HttpNeeds) {
     time,
   });
 
-  const app = fastify({
+  const app: FastifyInstance = fastify({
     logger: false,
     bodyLimit: maxBodyBytes,
     forceCloseConnections: 'idle',

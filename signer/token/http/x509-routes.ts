@@ -6,7 +6,6 @@ import type { Http } from './http.ts';
 import { maxBodyBytes } from './limits.ts';
 import { header, json, ofRegistration, refusedAt, registration } from './openapi.ts';
 import { paths } from './paths.ts';
-import { weightsIn } from './published.ts';
 
 /** RFC 5967. */
 const requestType = 'application/pkcs10';
@@ -110,4 +109,15 @@ function prefersJson(accept = ''): boolean {
   const weights = weightsIn(accept);
   const json = weights.get('application/json') ?? 0;
   return json > 0 && json >= (weights.get(chainType) ?? 0);
+}
+
+/** What an Accept header names, in lower case, with its weight (RFC 9110 12.4.2). */
+function weightsIn(header: string): ReadonlyMap<string, number> {
+  return new Map(
+    header.split(',').map((range) => {
+      const [name = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase());
+      const weight = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2);
+      return [name, weight === undefined ? 1 : Number(weight)] as const;
+    }),
+  );
 }

@@ -9,6 +9,7 @@ import { type Checked, pass, refuse } from '../../../signer/observe/checked.ts';
 import { type RefusalCode, refusals } from '../../../signer/observe/refusals.ts';
 import { addBundleRoutes, createBundles } from '../../../signer/token/http/bundle-routes.ts';
 import { addDocumentRoutes, createDocuments, openApiOf } from '../../../signer/token/http/document-routes.ts';
+import { addDocuments } from '../../../signer/token/http/document-scope.ts';
 import { createHttp } from '../../../signer/token/http/http.ts';
 import { describeRoutes } from '../../../signer/token/http/openapi.ts';
 import { paths } from '../../../signer/token/http/paths.ts';
@@ -96,9 +97,11 @@ describe('the OpenAPI document', () => {
     const documents = createDocuments(publication, settings);
     const bundles = createBundles({ ...settings, trustDomain, publication, peers: () => peers });
     await describeRoutes(app);
-    addDocumentRoutes(http, { ...documents, openApi: openApiOf(http) }, 300);
     const all = { trustDomains: 'all', because: 'the test' } as const;
-    addBundleRoutes(http, bundles, async () => pass(all), 300);
+    await addDocuments(http, (scope) => {
+      addDocumentRoutes(scope, { ...documents, openApi: openApiOf(http) }, 300);
+      addBundleRoutes(scope, bundles, async () => pass(all), 300);
+    });
     addTokenRoutes(http, async () => tokens);
     addX509Routes(http, async () => certificates);
     await app.ready();
