@@ -2,9 +2,10 @@
 // end-to-end tests on other versions of Kubernetes. Test files are found by folder, so that a new one cannot be forgotten.
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { badInput } from '../test/bad-input/rows.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -82,6 +83,7 @@ if (kind === 'unit') {
 async function runFiles(files: readonly string[], concurrency: number): Promise<void> {
   if (files.length === 0) throw new Error('no test files found');
   const took = new Map<string, number>();
+  const passed = new Set<string>();
   const paths = files.map((file) => join(root, file));
   const results = run({
     files: paths,
@@ -93,10 +95,19 @@ async function runFiles(files: readonly string[], concurrency: number): Promise<
   results.on('test:fail', () => {
     process.exitCode = 1;
   });
+  results.on('test:pass', ({ name, file = '' }) => {
+    passed.add(`${relative(root, file)}: ${name}`);
+  });
   results.on('test:complete', ({ name, details }) => {
     if (paths.includes(name)) took.set(name.slice(root.length + 1), details.duration_ms);
   });
   for await (const text of results.compose(spec)) process.stdout.write(text);
+  for (const [file, name] of badInput.flatMap(({ tests }) => tests)) {
+    const test = `test/${file}: ${name}`;
+    if (!files.includes(`test/${file}`) || passed.has(test)) continue;
+    console.error(`no such test has passed, which a row of test/bad-input names: ${test}`);
+    process.exitCode = 1;
+  }
   const slowest = [...took].toSorted(([, a], [, b]) => b - a).slice(0, 8);
   console.log(`longest: ${slowest.map(([file, ms]) => `${file} ${(ms / 1000).toFixed(0)} s`).join(', ')}`);
 }

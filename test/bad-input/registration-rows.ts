@@ -216,7 +216,10 @@ export const registrationRows: readonly BadInput[] = [
       [registration, 'gives nothing, and says why: podSelector has "app", which is not known'],
       [registration, 'gives nothing, and says why: podSelector has matchLabels that are not texts'],
       [registration, 'gives nothing, and says why: podSelector has matchExpressions'],
-      [registration, 'gives nothing, and says why: podSelector names the label "serviceAccount:"'],
+      [
+        registration,
+        'gives nothing, and says why: podSelector names the label "serviceAccount:", which no object can have',
+      ],
       [registration, 'selects no pod where podSelector cannot be read, since nobody knows which are meant'],
     ],
   },
