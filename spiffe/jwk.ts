@@ -1,5 +1,6 @@
 import { createPublicKey, hash, type KeyObject } from 'node:crypto';
 import { isJsonObject, type JsonObject, shown } from './json.ts';
+import { curves } from './pki/curve.ts';
 import { failure, type Result, success } from './pki/result.ts';
 
 /** The members that make a public key of each type, in the order in which RFC 7638 3.2 hashes them. */
@@ -12,8 +13,8 @@ const keyMembers = {
 type Kty = keyof typeof keyMembers;
 
 /** The curves that are read (RFC 7518 6.2.1.1; RFC 8037 2), for the key types that have one. */
-const curves: Readonly<Record<string, readonly unknown[]>> = {
-  EC: ['P-256', 'P-384', 'P-521'],
+const curvesOf: Readonly<Record<string, readonly unknown[]>> = {
+  EC: curves.map(({ name }) => name),
   OKP: ['Ed25519', 'Ed448'],
 };
 
@@ -37,7 +38,7 @@ function isKnownKty(kty: unknown): kty is Kty {
 /** Why a key is of a kind that we do not know, by its type or curve; undefined where we know it. */
 export function unknownKindReason({ kty, crv }: JsonObject): string | undefined {
   if (!isKnownKty(kty)) return `kty is ${shown(kty)}`;
-  const isKnownCurve = crv === undefined || (curves[kty]?.includes(crv) ?? true);
+  const isKnownCurve = crv === undefined || (curvesOf[kty]?.includes(crv) ?? true);
   return isKnownCurve ? undefined : `crv is ${shown(crv)}`;
 }
 

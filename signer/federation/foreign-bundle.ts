@@ -3,6 +3,7 @@ import { type ParsedBundle, parseSpiffeBundle, printSpiffeBundle } from '../../s
 import { utf8Text } from '../../spiffe/json.ts';
 import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { type CertificateFacts, readCertificate } from '../../spiffe/pki/certificate.ts';
+import { curves } from '../../spiffe/pki/curve.ts';
 import { decodePem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
@@ -127,8 +128,6 @@ function rootProblem({ uris, spki }: CertificateFacts, trustDomain: string): str
   }
 }
 
-const curves = ['prime256v1', 'secp384r1', 'secp521r1'];
-
 /** Why a key is not accepted; undefined if it is. Follows the name of the key. */
 function keyProblem({
   asymmetricKeyType: type,
@@ -138,7 +137,7 @@ function keyProblem({
   if (type === 'rsa' && bits < minRsaBits) {
     return `is RSA with ${bits} bits; at least ${minRsaBits} are accepted`;
   }
-  if (type === 'ec' && !curves.includes(namedCurve))
+  if (type === 'ec' && !curves.some(({ openssl }) => openssl === namedCurve))
     return `is on the curve ${namedCurve}, which is not accepted`;
   return ['rsa', 'ec', 'ed25519', 'ed448'].includes(type ?? '')
     ? undefined

@@ -39,6 +39,9 @@ export const p521: Curve = {
   b: 0x0051953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e156193951ec7e937b1652c0bd3bb1bf073573df883d2c34f1ef451fd46b503f00n,
 };
 
+/** Those that keys may be on. */
+export const curves: readonly Curve[] = [p256, p384, p521];
+
 /**
  * Whether the octets are an uncompressed point (SEC 1 2.3.4) of the curve. A point beside the curve is refused
  * here because Go's crypto/x509, with which the API server reads our certificate, refuses it too. OpenSSL would see
