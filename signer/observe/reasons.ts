@@ -1,8 +1,9 @@
 import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
 
 /**
- * The one table of outcomes that a person may meet. A row is what the Event or condition, the metric, the audit
- * line and the documentation (docs/reference/outcomes.md has a heading for each code) have in common.
+ * The table of outcomes of requests. A row is what the Event or condition, the metric, the audit line and the documentation
+ * (docs/reference/outcomes.md has a heading for each code) have in common. What is refused at the token endpoint
+ * (refusals.ts), and what comes of federation and rotation, has other columns, and so a table of its own.
  */
 
 /** What was decided: Drop means that an answer is no longer expected. */
