@@ -1,6 +1,6 @@
 import type { AuthorityRecord, PoolDocument } from '../signer/authority/document.ts';
 import { signsFrom } from '../signer/authority/may-sign.ts';
-import { dateTransitions } from '../signer/authority/transitions.ts';
+import { dateTransitions, makeActive } from '../signer/authority/transitions.ts';
 import type { Seconds } from '../spiffe/pki/time.ts';
 
 /**
@@ -32,10 +32,10 @@ export function succeed(
   { tainted }: { readonly tainted: boolean },
   now: Seconds,
 ): PoolDocument {
-  const moved = pool.authorities.map((each): AuthorityRecord => {
-    if (each.state === 'trusted') return { ...each, state: 'active' };
-    return each.state === 'active' ? { ...each, state: 'retiring', tainted } : each;
-  });
+  const marked = pool.authorities.map((each) => (each.state === 'active' ? { ...each, tainted } : each));
+  const moved = marked
+    .filter(({ state }) => state === 'trusted')
+    .reduce((authorities: readonly AuthorityRecord[], next) => makeActive(next, authorities), marked);
   return changed(pool, [...moved, ...fresh.map(asNext)], now);
 }
 

@@ -2,6 +2,7 @@ import { type AuthorityRecord, freeId, type PoolDocument } from './document.ts';
 import { keyOf, materialOf, rootOf } from './material.ts';
 import { freshSequence } from './sequence.ts';
 import { isPublished } from './states.ts';
+import { makeActive } from './transitions.ts';
 
 /**
  * The pool that takes the place of the live one when a copy of old is restored. Pure.
@@ -81,7 +82,7 @@ function rootsRetiredIn(authorities: readonly AuthorityRecord[]): ReadonlySet<st
 function oneActiveEach(
   authorities: readonly AuthorityRecord[],
   kept: ReadonlySet<string>,
-): AuthorityRecord[] {
+): readonly AuthorityRecord[] {
   const active = authorities
     .filter(({ state }) => state === 'active')
     .toSorted((a, b) => Number(kept.has(a.id)) - Number(kept.has(b.id)));
@@ -89,9 +90,8 @@ function oneActiveEach(
     const ofKind = active.filter((each) => each.kind === kind);
     return ofKind.find(({ tainted }) => !tainted) ?? ofKind[0];
   };
-  return authorities.map((each) =>
-    each.state === 'active' && signs(each.kind) !== each ? { ...each, state: 'retiring' } : each,
-  );
+  const winners = new Set(active.flatMap(({ kind }) => signs(kind) ?? []));
+  return [...winners].reduce((all, winner) => makeActive(winner, all), authorities);
 }
 
 /**

@@ -76,6 +76,17 @@ export function carryRoots(
   return { ...document, authorities: [...document.authorities, ...carried] };
 }
 
+/** Makes an authority the active one of its kind, so that the one before only verifies from now on. */
+export function makeActive(
+  record: AuthorityRecord,
+  authorities: readonly AuthorityRecord[],
+): readonly AuthorityRecord[] {
+  return authorities.map((each) => {
+    if (each === record) return { ...each, state: 'active' };
+    return each.kind === record.kind && each.state === 'active' ? { ...each, state: 'retiring' } : each;
+  });
+}
+
 /** What is known of the time before a change. */
 export interface Before {
   /** The pool that is replaced; undefined for none. */

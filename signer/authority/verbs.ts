@@ -4,7 +4,14 @@ import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { keyOf, rootOf } from './material.ts';
 import { isBelowStolen, isSeen, isStandby, readyFrom, type Shown, signedUntil } from './ready.ts';
 import { type AuthorityState, isJwtKind } from './states.ts';
-import { dateTransitions, endOf, keepsRoot, type Lifetimes, retireAuthority } from './transitions.ts';
+import {
+  dateTransitions,
+  endOf,
+  keepsRoot,
+  type Lifetimes,
+  makeActive,
+  retireAuthority,
+} from './transitions.ts';
 
 /** How long things take, in seconds. */
 export interface Timing extends Lifetimes {
@@ -40,8 +47,9 @@ interface Step extends Partial<Pick<Change, 'consequence' | 'notes'>> {
 }
 
 /**
- * Applies one verb to one authority, at `now` in seconds since the epoch. Nothing else changes the state of an authority
- * of a pool that is there.
+ * Applies one verb to one authority, at `now` in seconds since the epoch. Commands and the rotation change states by
+ * verbs only. `ca restore` has no verb: it takes the states of two pools together. Neither has `ca doctor --repair`: what it
+ * corrects cannot be read as a pool.
  */
 export function applyVerb(document: PoolDocument, verb: Verb, id: string, facts: Facts): Change | Refusal {
   const record = document.authorities.find((each) => each.id === id);
@@ -148,17 +156,6 @@ function activate(
       : `authority ${id} may sign from ${rfc3339(Math.ceil(from))} on, when every verifier can have it: ` +
         `until then no ${isJwtKind(kind) ? 'tokens' : 'certificates'} are signed`;
   return { ok: true, authorities: makeActive(record, document.authorities), consequence: below ?? early };
-}
-
-/** The one of its kind, so that the one before only verifies from now on. */
-function makeActive(
-  record: AuthorityRecord,
-  authorities: readonly AuthorityRecord[],
-): readonly AuthorityRecord[] {
-  return authorities.map((each) => {
-    if (each === record) return { ...each, state: 'active' };
-    return each.kind === record.kind && each.state === 'active' ? { ...each, state: 'retiring' } : each;
-  });
 }
 
 function remove(record: AuthorityRecord, document: PoolDocument, facts: Facts): Step | Refusal {
