@@ -166,7 +166,10 @@ function startProcess(threads: number, env: NodeJS.ProcessEnv) {
 
 type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
 
-/** CKA_EC_POINT is an OCTET STRING, and in some modules the point itself. */
+/**
+ * CKA_EC_POINT is an OCTET STRING, and in some modules the point itself. CKA_EC_PARAMS are part of an SPKI as they are; a JWK
+ * would need the name of the curve, and knows fewer curves than the message about one that is not served has to name.
+ */
 function readPublicHalf(half: PublicHalf): KeyObject {
   if (half.kind === 'rsa') {
     const text = (number: Uint8Array) => Buffer.from(number).toString('base64url');
