@@ -204,6 +204,22 @@ test('the program does not use its tests', () => {
   assert.deepEqual(wrong, []);
 });
 
+/** Outside of spiffe/pki: signatures of PKCS#11, messages read by the library, which has no packages, and what judges CAs. */
+const derFiles = [
+  'client/workload-api.ts',
+  'signer/keys/pkcs11-process.ts',
+  'signer/keys/pkcs11.ts',
+  'spiffe/name-constraints.ts',
+];
+
+test('only the hot path and what decides read or write DER with our own code', () => {
+  const users = [...programImports, ...importsBelow('tools')]
+    .filter(({ to }) => to === 'spiffe/pki/der.ts' || to === 'spiffe/pki/der-writer.ts')
+    .map(({ from }) => from)
+    .filter((from) => dirname(from) !== 'spiffe/pki');
+  assert.deepEqual([...new Set(users)].sort(), derFiles);
+});
+
 test('what decides does no input or output, and loads nothing that does', () => {
   assert.deepEqual(deciding, programSources.filter((file) => deciding.includes(file)).sort());
   const loaded = new Set(programSources.filter(isPure).flatMap((file) => [...loadedBy(file)]));
