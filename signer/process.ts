@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { messageOf } from '../spiffe/errors.ts';
 import { textOf } from '../spiffe/pki/text.ts';
 import type { Config } from './config/config.ts';
-import { formatMistakes, loadConfig } from './config/load.ts';
+import { formatProblems, loadConfig } from './config/load.ts';
 import { run } from './main.ts';
 import { createLogger } from './observe/log.ts';
 import { standardOutput } from './observe/output.ts';
@@ -23,8 +23,8 @@ export async function runSigner(argv: readonly string[]): Promise<number> {
     case 'help':
       process.stdout.write(loaded.text);
       return 0;
-    case 'mistakes':
-      process.stderr.write(`${formatMistakes(loaded.mistakes)}\n`);
+    case 'problems':
+      process.stderr.write(`${formatProblems(loaded.problems)}\n`);
       return 2;
     case 'config':
       if (loaded.checkOnly) {

@@ -8,19 +8,19 @@ export const fileHeader = { apiVersion: 'kubespiffe.io/v1alpha1', kind: 'SignerC
 
 /**
  * Reads a configuration file: YAML with the header, the shared settings at the top, as in the component configurations
- * of Kubernetes, and a section for each signer below `signers`. Every mistake is reported with its line.
+ * of Kubernetes, and a section for each signer below `signers`. Every problem is reported with its line.
  */
 export async function readConfigFile(path: string, content: string, table: Table): Promise<Source> {
   // Loaded only where a file is used: the parser costs some 10 MB of resident memory.
   const { isMap, isScalar, LineCounter, parseDocument } = await import('yaml');
-  const source: Source = { given: [], mistakes: [] };
+  const source: Source = { given: [], problems: [] };
   const lines = new LineCounter();
   const document = parseDocument(content, { lineCounter: lines, prettyErrors: false });
-  const refuse = (place: string, message: string) => source.mistakes.push({ place, message });
+  const refuse = (place: string, message: string) => source.problems.push({ place, message });
   const at = (offset: number | undefined) => `${path}:${lines.linePos(offset ?? 0).line}`;
 
   for (const { pos, message } of document.errors) refuse(at(pos[0]), message);
-  if (source.mistakes.length > 0) return source;
+  if (source.problems.length > 0) return source;
   if (!isMap(document.contents)) {
     const { apiVersion, kind } = fileHeader;
     refuse(at(0), `must hold settings; begin with apiVersion: ${apiVersion} and kind: ${kind}`);

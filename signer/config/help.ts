@@ -53,7 +53,7 @@ export function referenceText(table: Table): string {
     '',
     'Each setting has three names: a flag, an environment variable and a key of the configuration file. A flag wins',
     'over the environment, the environment over the file, the file over the default. Unknown names are errors, and',
-    'all mistakes are reported at once, each with its place: before anything starts, and with',
+    'all problems are reported at once, each with its place: before anything starts, and with',
     '`kubespiffe signer --check-config` without starting anything. An empty variable counts as not set.',
     '',
     '```yaml',

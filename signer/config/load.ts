@@ -12,7 +12,7 @@ import { signerSettings } from './signer-settings.ts';
 import {
   fileVariable,
   type Given,
-  type Mistake,
+  type Problem,
   readEnvironment,
   readFlags,
   type Source,
@@ -23,7 +23,7 @@ export type LoadedConfig =
   /** `summary` has a line per setting: its value as written and where it comes from. */
   | { kind: 'config'; config: Config; summary: string; checkOnly: boolean }
   | { kind: 'help'; text: string }
-  | { kind: 'mistakes'; mistakes: readonly Mistake[] };
+  | { kind: 'problems'; problems: readonly Problem[] };
 
 export interface ConfigSources {
   /** Arguments after `kubespiffe signer`. */
@@ -35,7 +35,7 @@ export interface ConfigSources {
 }
 
 /**
- * Reads the configuration from flags, environment and file, in this order of precedence, and reports all mistakes
+ * Reads the configuration from flags, environment and file, in this order of precedence, and reports all problems
  * at once: a value that is overridden must be right too, or it would fail when the other one is removed.
  */
 export async function loadConfig(sources: ConfigSources, table: Table = knownTable): Promise<LoadedConfig> {
@@ -46,26 +46,26 @@ export async function loadConfig(sources: ConfigSources, table: Table = knownTab
   const path = flags.file ?? env[fileVariable];
   if (path) read.push(await readFileSource(path, readFile, table));
 
-  const mistakes = read.flatMap((source) => source.mistakes);
+  const problems = read.flatMap((source) => source.problems);
   const given = read.flatMap((source) => source.given);
-  const settled = settle(given, table, mistakes);
+  const settled = settle(given, table, problems);
   for (const { setting, names } of table.entries) {
     if (setting.required && !given.some((one) => one.names === names[0])) {
-      mistakes.push({ place: `flag ${names[0].flag}`, message: `is required; ${setting.type.rule}` });
+      problems.push({ place: `flag ${names[0].flag}`, message: `is required; ${setting.type.rule}` });
     }
   }
-  mistakes.push(...missing(settled, table), ...clashing(settled, table));
-  if (mistakes.length > 0) return { kind: 'mistakes', mistakes };
+  problems.push(...missing(settled, table), ...clashing(settled, table));
+  if (problems.length > 0) return { kind: 'problems', problems };
   const config = resolve(settled.values, env, host ?? { name: hostname(), pid: process.pid });
   const rash = rashRotations(config, settled, table);
-  if (rash.length > 0) return { kind: 'mistakes', mistakes: rash };
+  if (rash.length > 0) return { kind: 'problems', problems: rash };
   const summary = summarize(settled, table, config);
   return { kind: 'config', config, summary, checkOnly: flags.checkOnly };
 }
 
-/** All mistakes as text, one a line. */
-export function formatMistakes(mistakes: readonly Mistake[]): string {
-  return mistakes.map(({ place, message }) => `${place}: ${message}`).join('\n');
+/** All problems as text, one a line. */
+export function formatProblems(problems: readonly Problem[]): string {
+  return problems.map(({ place, message }) => `${place}: ${message}`).join('\n');
 }
 
 async function readFileSource(
@@ -77,12 +77,12 @@ async function readFileSource(
   try {
     content = await readFile(path);
   } catch (error) {
-    return { given: [], mistakes: [{ place: path, message: `cannot be read: ${messageOf(error)}` }] };
+    return { given: [], problems: [{ place: path, message: `cannot be read: ${messageOf(error)}` }] };
   }
   return readConfigFile(path, content, table);
 }
 
-/** What counts of each setting. Complete only if no mistake was found. */
+/** What counts of each setting. Complete only if no problem was found. */
 interface Settled {
   readonly values: Values;
   /** Where a value comes from; absent where it is the default. */
@@ -90,18 +90,18 @@ interface Settled {
 }
 
 /** Reads each value that was given; the first of each setting counts. */
-function settle(given: readonly Given[], table: Table, mistakes: Mistake[]): Settled {
+function settle(given: readonly Given[], table: Table, problems: Problem[]): Settled {
   const read = new Map<Entry, { value: unknown; from: Given }>();
   for (const one of given) {
     const { entry, names, text, place } = one;
     const { type } = entry.setting;
     const parsed = type.parse(text);
     const first = read.get(entry);
-    if (!parsed.ok) mistakes.push({ place, message: `"${text.slice(0, 100)}" ${parsed.reason}` });
+    if (!parsed.ok) problems.push({ place, message: `"${text.slice(0, 100)}" ${parsed.reason}` });
     else if (!first) read.set(entry, { value: parsed.value, from: one });
     else if (first.from.names !== names && !isDeepStrictEqual(first.value, parsed.value)) {
       const message = `"${text.slice(0, 100)}" contradicts "${first.from.text}" of ${first.from.place}; both names mean ${entry.names[0].path}, so set only one of them`;
-      mistakes.push({ place, message });
+      problems.push({ place, message });
     }
   }
   const valueFor = (entry: Entry) => read.get(entry)?.value ?? defaultOf(entry.setting);
@@ -131,7 +131,7 @@ function defaultOf({ type, default: text }: Setting<unknown>): unknown {
 }
 
 /** What a setting that is set needs of other ones. */
-function missing({ values, origin }: Settled, table: Table): Mistake[] {
+function missing({ values, origin }: Settled, table: Table): Problem[] {
   const valueIn = ({ key, signer }: Entry) => {
     const { [signer ?? '']: section = values.shared }: Record<string, object> = values.signers;
     return (section as Record<string, unknown>)[key];
@@ -151,7 +151,7 @@ function missing({ values, origin }: Settled, table: Table): Mistake[] {
 }
 
 /** What is right by itself and wrong beside another setting. */
-function clashing({ values, origin }: Settled, table: Table): Mistake[] {
+function clashing({ values, origin }: Settled, table: Table): Problem[] {
   const message = audienceClash(values.shared);
   if (message === undefined) return [];
   const [x509, token] = ['x509Audience', 'tokenAudience'].map((path) => {
@@ -162,7 +162,7 @@ function clashing({ values, origin }: Settled, table: Table): Mistake[] {
 }
 
 /** Rotations in which a step would come too late for the one after it. */
-function rashRotations({ signers, endpoints }: Config, { origin }: Settled, table: Table): Mistake[] {
+function rashRotations({ signers, endpoints }: Config, { origin }: Settled, table: Table): Problem[] {
   return table.signers.flatMap((name) => {
     const { [name]: signer }: Record<string, SignerConfig> = signers;
     const rotated = table.others.has(name) ? undefined : signer?.rotation;

@@ -9,14 +9,14 @@ export interface Given extends Named {
 }
 
 /** What is wrong, and where. The message ends with what to do about it. */
-export interface Mistake {
+export interface Problem {
   place: string;
   message: string;
 }
 
 export interface Source {
   given: Given[];
-  mistakes: Mistake[];
+  problems: Problem[];
 }
 
 export interface Flags extends Source {
@@ -32,9 +32,9 @@ const otherFlags = ['--config', '--check-config', '--help'];
 
 /** Reads flags: `--name value` or `--name=value`, each at most once. */
 export function readFlags(argv: readonly string[], table: Table): Flags {
-  const flags: Flags = { given: [], mistakes: [], file: undefined, checkOnly: false, help: false };
+  const flags: Flags = { given: [], problems: [], file: undefined, checkOnly: false, help: false };
   const seen = new Set<string>();
-  const refuse = (place: string, message: string) => flags.mistakes.push({ place, message });
+  const refuse = (place: string, message: string) => flags.problems.push({ place, message });
   for (let i = 0; i < argv.length; i += 1) {
     const argument = argv[i] ?? '';
     const equals = argument.indexOf('=');
@@ -77,7 +77,7 @@ const serviceLink = /_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PORT_\d+_(TCP|UDP|S
 
 /** Reads `KUBESPIFFE_…` variables. An empty one counts as not set, as manifests often can say no more. */
 export function readEnvironment(env: Readonly<Record<string, string | undefined>>, table: Table): Source {
-  const source: Source = { given: [], mistakes: [] };
+  const source: Source = { given: [], problems: [] };
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith('KUBESPIFFE_') || !value || otherVariables.test(name)) continue;
     const place = `environment ${name}`;
@@ -86,7 +86,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
     else if (!serviceLink.test(name)) {
       const guess = nearest(name, [...table.byVariable.keys(), fileVariable]);
       const message = `there is no such setting${guess ? `; did you mean ${guess}?` : ''}`;
-      source.mistakes.push({ place, message });
+      source.problems.push({ place, message });
     }
   }
   return source;

@@ -19,7 +19,7 @@ export const helperBadInput: readonly BadInput[] = [
       [configuration, 'is refused with another kind'],
       [configuration, 'is refused with an unknown key'],
       [configuration, 'is refused with an unknown key of a file'],
-      [configuration, 'is refused with every mistake in one message'],
+      [configuration, 'is refused with every problem in one message'],
     ],
   },
   {

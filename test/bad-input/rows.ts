@@ -383,8 +383,8 @@ export const badInput: readonly BadInput[] = [
     input: 'a setting that does not exist, or has an invalid value',
     verdict: 'the signer does not start',
     tests: [
-      ['config/load.test.ts', 'all mistakes of all sources are reported at once, each with its place'],
-      ['config/load.test.ts', 'a wrong value is a mistake even where another source overrides it'],
+      ['config/load.test.ts', 'all problems of all sources are reported at once, each with its place'],
+      ['config/load.test.ts', 'a wrong value is a problem even where another source overrides it'],
     ],
   },
   {

@@ -3,7 +3,7 @@ import { before, test } from 'node:test';
 import fc from 'fast-check';
 import fastify from 'fastify';
 import { chartSchema, componentValue, readComponents } from '../../scripts/chart-schema.ts';
-import { formatMistakes, loadConfig } from '../../signer/config/load.ts';
+import { formatProblems, loadConfig } from '../../signer/config/load.ts';
 import { type Names, table } from '../../signer/config/table.ts';
 import { examplesOf } from './examples.ts';
 
@@ -42,14 +42,14 @@ before(async () => {
 });
 
 /** What the signer has to say about these values, which becomes nothing where it starts. */
-async function mistakesOf(values: readonly Value[]): Promise<string> {
+async function problemsOf(values: readonly Value[]): Promise<string> {
   const env = Object.assign(
     { KUBESPIFFE_TRUST_DOMAIN: 'example.org' },
     ...values.map(({ variables }) => variables),
   );
   const readFile = () => Promise.reject(new Error('no file'));
   const loaded = await loadConfig({ argv: [], env, readFile });
-  return loaded.kind === 'mistakes' ? formatMistakes(loaded.mistakes) : '';
+  return loaded.kind === 'problems' ? formatProblems(loaded.problems) : '';
 }
 
 function chartValues(values: readonly Value[]): object {
@@ -66,9 +66,9 @@ function chartValues(values: readonly Value[]): object {
 }
 
 async function compare(values: readonly Value[]): Promise<void> {
-  const mistakes = await mistakesOf(values);
+  const problems = await problemsOf(values);
   const written = chartValues(values);
-  assert.equal(await fitsSchema(written), mistakes === '', `${JSON.stringify(written)}: ${mistakes}`);
+  assert.equal(await fitsSchema(written), problems === '', `${JSON.stringify(written)}: ${problems}`);
 }
 
 test('the schema of the chart refuses the settings and components with which the signer does not start', async () => {
@@ -102,7 +102,7 @@ test('the schema of the chart refuses only values that the signer refuses', asyn
         variables: { [variable]: String(value) },
       };
       if (!(await fitsSchema(chartValues([written])))) {
-        assert.notEqual(await mistakesOf([written]), '', `${path}: ${value}`);
+        assert.notEqual(await problemsOf([written]), '', `${path}: ${value}`);
       }
     }),
     { numRuns: 500 },

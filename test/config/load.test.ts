@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Config } from '../../signer/config/config.ts';
-import { formatMistakes, loadConfig } from '../../signer/config/load.ts';
+import { formatProblems, loadConfig } from '../../signer/config/load.ts';
 import { createTable } from '../../signer/config/table.ts';
 
 interface Input {
@@ -23,15 +23,15 @@ async function good(input: Input): Promise<Config> {
   const loaded = await load(input);
   if (loaded.kind === 'config') return loaded.config;
   throw new assert.AssertionError({
-    message: loaded.kind === 'mistakes' ? formatMistakes(loaded.mistakes) : 'help',
+    message: loaded.kind === 'problems' ? formatProblems(loaded.problems) : 'help',
   });
 }
 
-async function mistakes(input: Input): Promise<string[]> {
+async function problems(input: Input): Promise<string[]> {
   const loaded = await load(input);
-  if (loaded.kind !== 'mistakes')
-    throw new assert.AssertionError({ message: `no mistake found: ${loaded.kind}` });
-  return formatMistakes(loaded.mistakes).split('\n');
+  if (loaded.kind !== 'problems')
+    throw new assert.AssertionError({ message: `no problem found: ${loaded.kind}` });
+  return formatProblems(loaded.problems).split('\n');
 }
 
 const trustDomain = ['--trust-domain', 'example.org'];
@@ -168,11 +168,11 @@ test('the file may be named by the environment', async () => {
   assert.equal(loaded.kind === 'config' && loaded.config.trustDomain, 'a.example');
 });
 
-test('all mistakes of all sources are reported at once, each with its place', async () => {
+test('all problems of all sources are reported at once, each with its place', async () => {
   const file = `${header}trustdomain: example.org\nmaxLifetime: 24\nconcurrency: 0\nmaxLifetime2:\n  a: 1\n`;
   const env = { KUBESPIFFE_LOGLEVEL: 'info', KUBESPIFFE_REFRESH_FRACTION: '2' };
   const argv = ['--pol', 'a/b', '--metrics-address', '9402', '--takeover-delay', 'extra', 'word'];
-  assert.deepEqual(await mistakes({ argv, env, file }), [
+  assert.deepEqual(await problems({ argv, env, file }), [
     'flag --pol: there is no such flag; did you mean --pool?',
     'arguments: "a/b" is not expected here; settings are flags',
     'arguments: "word" is not expected here; settings are flags',
@@ -189,9 +189,9 @@ test('all mistakes of all sources are reported at once, each with its place', as
   ]);
 });
 
-test('a wrong value is a mistake even where another source overrides it', async () => {
-  const [mistake] = await mistakes({ argv: trustDomain, env: { KUBESPIFFE_TRUST_DOMAIN: 'Example.org' } });
-  assert.match(mistake ?? '', /^environment KUBESPIFFE_TRUST_DOMAIN: "Example\.org" /);
+test('a wrong value is a problem even where another source overrides it', async () => {
+  const [problem] = await problems({ argv: trustDomain, env: { KUBESPIFFE_TRUST_DOMAIN: 'Example.org' } });
+  assert.match(problem ?? '', /^environment KUBESPIFFE_TRUST_DOMAIN: "Example\.org" /);
 });
 
 test('refuses a domain of Services in which names of two namespaces could be the same', async () => {
@@ -203,9 +203,9 @@ test('refuses a domain of Services in which names of two namespaces could be the
     'SVC.cluster.local',
     '',
   ]) {
-    const [mistake] = await mistakes({ argv: [...trustDomain, `--service-domains=svc.a,${domain}`] });
+    const [problem] = await problems({ argv: [...trustDomain, `--service-domains=svc.a,${domain}`] });
     assert.match(
-      mistake ?? '',
+      problem ?? '',
       /^flag --service-domains: .*(svc\.cluster\.local|lower case|empty entry)/,
       domain,
     );
@@ -217,8 +217,8 @@ test('refuses a domain of Services with which names get too long', async () => {
   assert.deepEqual((await good({ argv: [...trustDomain, '--service-domains', longest] })).serviceDomains, [
     longest,
   ]);
-  const [mistake] = await mistakes({ argv: [...trustDomain, '--service-domains', `${longest}a`] });
-  assert.match(mistake ?? '', /has more than 61 characters/);
+  const [problem] = await problems({ argv: [...trustDomain, '--service-domains', `${longest}a`] });
+  assert.match(problem ?? '', /has more than 61 characters/);
 });
 
 test('takes a domain of Services that is given twice once', async () => {
@@ -264,9 +264,9 @@ const wrongFlags: [string[], RegExp][] = [
 ];
 for (const [argv, message] of wrongFlags) {
   test(`refuses ${argv.join(' ').slice(0, 70)}`, async () => {
-    const found = await mistakes({ argv });
+    const found = await problems({ argv });
     assert.ok(
-      found.some((mistake) => message.test(mistake)),
+      found.some((problem) => message.test(problem)),
       found.join('\n'),
     );
   });
@@ -314,7 +314,7 @@ for (const [input, expected] of spiffe) {
   });
 }
 
-const contradictions: [name: string, input: Input, mistake: string][] = [
+const contradictions: [name: string, input: Input, problem: string][] = [
   [
     'two flags',
     { argv: ['--pool', 'a/b', '--spiffe-pool', 'c/d'] },
@@ -334,10 +334,10 @@ const contradictions: [name: string, input: Input, mistake: string][] = [
       'signers.spiffe.bundleSuffix, so set only one of them',
   ],
 ];
-for (const [name, input, mistake] of contradictions) {
+for (const [name, input, problem] of contradictions) {
   test(`refuses different values under both names of a setting: ${name}`, async () => {
-    const found = await mistakes({ ...input, argv: [...trustDomain, ...(input.argv ?? [])] });
-    assert.deepEqual(found, [mistake]);
+    const found = await problems({ ...input, argv: [...trustDomain, ...(input.argv ?? [])] });
+    assert.deepEqual(found, [problem]);
   });
 }
 
@@ -354,7 +354,7 @@ test('a signer that declares settings gets a section of its own with them, its d
     const given = [...trustDomain, ...argv, '--config', 'signer.yaml'];
     const loaded = await loadConfig({ argv: given, env, readFile: async () => file }, table);
     assert.ok(loaded.kind !== 'help');
-    return loaded.kind === 'config' ? loaded.config.signers : formatMistakes(loaded.mistakes);
+    return loaded.kind === 'config' ? loaded.config.signers : formatProblems(loaded.problems);
   };
   const lifetimes = { argv: ['--service-dns-max-lifetime', '2h'], env: { KUBESPIFFE_MAX_LIFETIME: '3h' } };
   assert.partialDeepStrictEqual(await load(lifetimes), {
@@ -386,7 +386,7 @@ test('pod-identity has pool and lifetimes of spiffe, and a section of its own fo
   assert.deepEqual(signers['pod-identity'], { ...spiffe, enabled: false, bundleSuffix: 'pods' });
   assert.deepEqual(signers.spiffe, spiffe);
   assert.match(
-    (await mistakes({ argv: [...trustDomain, '--pod-identity-pool', 'a/b'] })).join(),
+    (await problems({ argv: [...trustDomain, '--pod-identity-pool', 'a/b'] })).join(),
     /--pod-identity-pool/,
   );
 });
@@ -448,9 +448,9 @@ const wrongFiles: [string, RegExp][] = [
 ];
 for (const [file, message] of wrongFiles) {
   test(`refuses the file ${JSON.stringify(file.slice(-50))}`, async () => {
-    const found = await mistakes({ file });
+    const found = await problems({ file });
     assert.ok(
-      found.some((mistake) => message.test(mistake)),
+      found.some((problem) => message.test(problem)),
       found.join('\n'),
     );
   });
@@ -458,7 +458,7 @@ for (const [file, message] of wrongFiles) {
 
 for (const name of ['toString', '__proto__', 'constructor', 'hasOwnProperty']) {
   test(`refuses the setting ${name}, which every object has by inheritance`, async () => {
-    const found = await mistakes({ file: `${header}trustDomain: example.org\n${name}: x\n` });
+    const found = await problems({ file: `${header}trustDomain: example.org\n${name}: x\n` });
     assert.deepEqual(found, [`signer.yaml:4: "${name}" is not a setting`]);
   });
 }
@@ -470,8 +470,8 @@ test('reads a file that begins with a byte order mark', async () => {
   );
 });
 
-test('a file that cannot be read is a mistake among the others', async () => {
-  const found = await mistakes({ argv: ['--config', 'nowhere.yaml', '--concurrency', 'x'] });
+test('a file that cannot be read is a problem among the others', async () => {
+  const found = await problems({ argv: ['--config', 'nowhere.yaml', '--concurrency', 'x'] });
   assert.equal(found.length, 3);
   assert.match(found[0] ?? '', /^nowhere\.yaml: cannot be read: ENOENT/);
 });
@@ -536,8 +536,8 @@ test('a token endpoint needs an address and an issuer; the rest has defaults', a
     bundleWeb: undefined,
     bundleSpiffe: undefined,
   });
-  const [mistake] = await mistakes({ argv: [...trustDomain, '--token-address', ':8443'] });
-  assert.match(mistake ?? '', /^flag --jwt-issuer: is required with --token-address; an https URL/);
+  const [problem] = await problems({ argv: [...trustDomain, '--token-address', ':8443'] });
+  assert.match(problem ?? '', /^flag --jwt-issuer: is required with --token-address; an https URL/);
 });
 
 test('certificates at the token endpoint are off by default, and live for an hour at most', async () => {
@@ -546,8 +546,8 @@ test('certificates at the token endpoint are off by default, and live for an hou
   const other = [...on, '--x509-audience', 'ours', '--x509-lifetime', '10m'];
   const { token } = (await good({ argv: other })).endpoints ?? {};
   assert.deepEqual([token?.x509, token?.audiences.x509], [{ lifetimeSeconds: 600 }, 'ours']);
-  assert.match((await mistakes({ argv: [...on, '--x509-lifetime', '61m'] })).join(), /not between 5m and 1h/);
-  const alone = await mistakes({ argv: [...trustDomain, '--x509-svid', 'true'] });
+  assert.match((await problems({ argv: [...on, '--x509-lifetime', '61m'] })).join(), /not between 5m and 1h/);
+  const alone = await problems({ argv: [...trustDomain, '--x509-svid', 'true'] });
   assert.match(alone.join(), /^flag --token-address: is required with --x509-svid; /);
 });
 
@@ -562,7 +562,7 @@ for (const [name, argv, place] of [
   ['the other given so', ['--token-audience', ownAudience('x509-svid')], '--token-audience'],
 ] as const) {
   test(`an audience is for one kind of SVID: ${name}`, async () => {
-    const found = await mistakes({ argv: [...tokens, ...argv, '--check-config'] });
+    const found = await problems({ argv: [...tokens, ...argv, '--check-config'] });
     assert.match(
       found.join(),
       new RegExp(
@@ -579,7 +579,7 @@ test('bundle endpoints need no token endpoint, and that of the web needs a certi
   assert.equal(endpoints?.token, undefined);
   const web = [...trustDomain, '--bundle-web-address', ':8445'];
   assert.deepEqual(
-    (await mistakes({ argv: web })).map((mistake) => mistake.split(';')[0]),
+    (await problems({ argv: web })).map((problem) => problem.split(';')[0]),
     ['certificate', 'key'].map((what) => `flag --bundle-web-${what}: is required with --bundle-web-address`),
   );
   const files = ['--bundle-web-certificate', '/tls/tls.crt', '--bundle-web-key', '/tls/tls.key'];
@@ -593,7 +593,7 @@ test('bundle endpoints need no token endpoint, and that of the web needs a certi
 test('lists are separated by commas', async () => {
   const { endpoints } = await good({ argv: [...tokens, '--jwt-audiences', 'vault, https://*'] });
   assert.deepEqual(endpoints?.token?.allowedAudiences, ['vault', 'https://*']);
-  assert.match((await mistakes({ argv: [...tokens, '--token-names', 'a,,b'] }))[0] ?? '', /empty entry/);
+  assert.match((await problems({ argv: [...tokens, '--token-names', 'a,,b'] }))[0] ?? '', /empty entry/);
 });
 
 for (const url of [
@@ -604,13 +604,13 @@ for (const url of [
   'a.example',
 ]) {
   test(`${url} is no issuer`, async () => {
-    const [mistake] = await mistakes({ argv: [...trustDomain, '--jwt-issuer', url] });
-    assert.match(mistake ?? '', /is not an https URL/);
+    const [problem] = await problems({ argv: [...trustDomain, '--jwt-issuer', url] });
+    assert.match(problem ?? '', /is not an https URL/);
   });
 }
 
 describe('a rotation', () => {
-  for (const [argv, mistake] of [
+  for (const [argv, problem] of [
     [
       ['--ca-lifetime', '240d'],
       /^flag --ca-lifetime: is 240d, and a CA needs 242d: .*; set it to at least 242d, or caActivateAfter to less$/,
@@ -625,8 +625,8 @@ describe('a rotation', () => {
     ],
   ] as const) {
     test(`is refused at the start with ${argv.join(' ')}`, async () => {
-      const [found = ''] = await mistakes({ argv: [...trustDomain, ...argv] });
-      assert.match(found, mistake);
+      const [found = ''] = await problems({ argv: [...trustDomain, ...argv] });
+      assert.match(found, problem);
     });
   }
 

@@ -188,7 +188,7 @@ describe('credentials', () => {
     );
   });
 
-  test('errors name the mistake and quote no secret', async () => {
+  test('errors name the problem and quote no secret', async () => {
     const broken = path.join(folder, 'broken');
     await writeFile(broken, 'users:\n- name: me\n  user: {token: "s3cr3t\n  : [');
     const fresh = path.join(folder, 'fresh');

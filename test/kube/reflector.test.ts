@@ -511,7 +511,7 @@ describe('reflector', () => {
     const bad = [{}, null, 'text', { metadata: {} }, thing('unreadable', '1', { spec: 'throw' })];
     api.answer = () => list('1', ...([things[0], ...bad, ...things.slice(1)] as object[]));
     store.subscribe(({ key }) => {
-      if (key === 'ns/b') throw new Error('a mistake of ours');
+      if (key === 'ns/b') throw new Error('a bug of ours');
     });
     await run(async () => {
       assert.ok(store.isSynced());
@@ -526,7 +526,7 @@ describe('reflector', () => {
     api.answer = () => list('1');
     await run(async () => {
       const end = store.subscribe(() => {
-        throw new Error('a mistake of ours');
+        throw new Error('a bug of ours');
       });
       latest().push(event('ADDED', thing('a', '2')));
       await settle();

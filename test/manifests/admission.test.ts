@@ -179,7 +179,7 @@ const kinds: [kind: string, apiVersion: string, specOf: (pod: object) => object]
   ],
 ];
 
-describe('the policy that warns of mistakes in pods', () => {
+describe('the policy that warns of problems in pods', () => {
   /** What kubectl prints beside its result. It fails where the API server refuses the object. */
   async function warningsOf(...args: string[]): Promise<string[]> {
     const [program = '', ...flags] = controlPlane.binaries.command('kubectl') ?? ['kubectl'];

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Config } from '../../signer/config/config.ts';
-import { formatMistakes, loadConfig } from '../../signer/config/load.ts';
+import { formatProblems, loadConfig } from '../../signer/config/load.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import type { ConfigMap } from '../../signer/kube/types.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
@@ -106,7 +106,7 @@ export async function readSettingsFile(terminal: Terminal, file: string): Promis
 
 function settingsFrom(loaded: Awaited<ReturnType<typeof loadConfig>>, from: string): SignerSettings {
   if (loaded.kind === 'config') return { config: loaded.config, from };
-  const what = loaded.kind === 'mistakes' ? formatMistakes(loaded.mistakes) : 'it only asks for help';
+  const what = loaded.kind === 'problems' ? formatProblems(loaded.problems) : 'it only asks for help';
   const hint =
     'a signer of this version would not start with these settings; is this command of the same version?';
   throw new CliError('CONFIG_INVALID', `the settings of ${from} cannot be used: ${what}`, hint);

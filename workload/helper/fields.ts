@@ -2,13 +2,13 @@
 export type Tree = string | readonly Tree[] | { readonly [name: string]: Tree };
 
 /** Something wrong in a configuration file. */
-export interface Mistake {
+export interface Problem {
   /** The key, such as `files[1].mode`. */
   readonly place: string;
   readonly message: string;
 }
 
-/** Reads the keys of one object. What is wrong is added to the mistakes, and the value is then undefined. */
+/** Reads the keys of one object. What is wrong is added to the problems, and the value is then undefined. */
 export interface Fields {
   /** Whether the key is there. */
   has(name: string): boolean;
@@ -23,15 +23,15 @@ export interface Fields {
   names(): readonly string[];
   /** Keys that are not read. */
   skip(...names: readonly string[]): void;
-  mistake(name: string, message: string): undefined;
+  problem(name: string, message: string): undefined;
   /** Reports the keys that were not read. */
   end(): void;
 }
 
-export function fieldsOf(tree: Tree, place: string, mistakes: Mistake[]): Fields {
+export function fieldsOf(tree: Tree, place: string, problems: Problem[]): Fields {
   const isObject = (value: Tree): value is { readonly [name: string]: Tree } =>
     typeof value === 'object' && !Array.isArray(value);
-  if (!isObject(tree)) mistakes.push({ place: place || 'the file', message: 'needs keys and values' });
+  if (!isObject(tree)) problems.push({ place: place || 'the file', message: 'needs keys and values' });
   const values = isObject(tree) ? tree : {};
   const asked = new Set<string>();
   const placeOf = (name: string) => (place === '' ? name : `${place}.${name}`);
@@ -39,13 +39,13 @@ export function fieldsOf(tree: Tree, place: string, mistakes: Mistake[]): Fields
     asked.add(name);
     return Object.hasOwn(values, name) ? values[name] : undefined;
   };
-  const mistake = (name: string, message: string): undefined => {
-    mistakes.push({ place: placeOf(name), message });
+  const problem = (name: string, message: string): undefined => {
+    problems.push({ place: placeOf(name), message });
   };
   const text = (name: string, value: Tree | undefined): string | undefined => {
     if (value === undefined) return undefined;
     if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value;
-    return mistake(
+    return problem(
       name,
       typeof value === 'string' ? 'must not be empty or have a NUL character' : 'needs one value',
     );
@@ -57,24 +57,24 @@ export function fieldsOf(tree: Tree, place: string, mistakes: Mistake[]): Fields
       const value = get(name);
       if (value === undefined) return undefined;
       const all = [value].flat().map((each) => text(name, each as Tree));
-      if (all.length === 0) return mistake(name, 'needs at least one value');
+      if (all.length === 0) return problem(name, 'needs at least one value');
       return all.every((each) => each !== undefined) ? all : undefined;
     },
     flag(name) {
       const value = get(name);
       if (value === undefined || value === 'true' || value === 'false') return value && value === 'true';
-      return mistake(name, 'is true or false');
+      return problem(name, 'is true or false');
     },
     object(name) {
       const value = get(name);
-      return value === undefined ? undefined : fieldsOf(value, placeOf(name), mistakes);
+      return value === undefined ? undefined : fieldsOf(value, placeOf(name), problems);
     },
     objects(name) {
       const value = get(name);
       if (value === undefined) return [];
       return [value]
         .flat()
-        .map((each, index) => fieldsOf(each as Tree, placeOf(`${name}[${index}]`), mistakes));
+        .map((each, index) => fieldsOf(each as Tree, placeOf(`${name}[${index}]`), problems));
     },
     names() {
       for (const name of Object.keys(values)) asked.add(name);
@@ -83,10 +83,10 @@ export function fieldsOf(tree: Tree, place: string, mistakes: Mistake[]): Fields
     skip(...names) {
       for (const name of names) asked.add(name);
     },
-    mistake,
+    problem,
     end() {
       for (const name of Object.keys(values)) {
-        if (!asked.has(name)) mistake(name, `is not a key; there are ${[...asked].join(', ')}`);
+        if (!asked.has(name)) problem(name, `is not a key; there are ${[...asked].join(', ')}`);
       }
     },
   };

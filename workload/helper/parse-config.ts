@@ -1,6 +1,6 @@
 import { KubespiffeError } from '../../spiffe/errors.ts';
 import type { HelperConfig, ParseOptions } from './config.ts';
-import type { Mistake, Tree } from './fields.ts';
+import type { Problem, Tree } from './fields.ts';
 import { parseHcl } from './hcl.ts';
 import { header, readConfig } from './read-config.ts';
 import { readSpiffeHelper } from './spiffe-helper.ts';
@@ -15,22 +15,22 @@ export interface Parsed {
  * Reads a configuration file: YAML or JSON with our header, or a file of spiffe-helper, HCL or JSON.
  *
  * @param file its name, for messages.
- * @throws KubespiffeError CONFIG_INVALID with every mistake, one a line.
+ * @throws KubespiffeError CONFIG_INVALID with every problem, one a line.
  */
 export async function parseConfig(file: string, text: string, options: ParseOptions = {}): Promise<Parsed> {
   const tree = await parseTree(file, text);
   const isOurs = typeof tree === 'string' || 'apiVersion' in tree || 'kind' in tree;
-  const { config, mistakes, differences } = isOurs
+  const { config, problems, differences } = isOurs
     ? { ...readConfig(tree, options), differences: [] }
     : readSpiffeHelper(tree, options);
-  if (config && mistakes.length === 0) return { config, differences };
-  throw invalid(file, mistakes);
+  if (config && problems.length === 0) return { config, differences };
+  throw invalid(file, problems);
 }
 
-const invalid = (file: string, mistakes: readonly Mistake[]): KubespiffeError =>
+const invalid = (file: string, problems: readonly Problem[]): KubespiffeError =>
   new KubespiffeError(
     'CONFIG_INVALID',
-    mistakes.map(({ place, message }) => `${file}: ${place} ${message}`).join(';\n'),
+    problems.map(({ place, message }) => `${file}: ${place} ${message}`).join(';\n'),
     { hint: 'correct the file; docs/guides/helper.md shows what it may contain' },
   );
 

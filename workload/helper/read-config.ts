@@ -2,46 +2,46 @@ import { resolve } from 'node:path';
 import { parseEndpointAddress } from '../../client/endpoint-address.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
 import type { FileConfig, HealthConfig, HelperConfig, ParseOptions, SourceConfig } from './config.ts';
-import { type Fields, fieldsOf, type Mistake, type Tree } from './fields.ts';
+import { type Fields, fieldsOf, type Problem, type Tree } from './fields.ts';
 import { readFileConfig } from './read-file-config.ts';
 import { readReload } from './read-reload.ts';
 
 /** What a configuration file begins with. */
 export const header = { apiVersion: 'kubespiffe.io/v1alpha1', kind: 'HelperConfiguration' } as const;
 
-/** What was read; a configuration is undefined where too much is missing. Without mistakes it is complete. */
+/** What was read; a configuration is undefined where too much is missing. Without problems it is complete. */
 export interface ConfigReading {
   readonly config: HelperConfig | undefined;
-  readonly mistakes: readonly Mistake[];
+  readonly problems: readonly Problem[];
 }
 
-/** Reads what a configuration file with our header says. Every mistake is listed. Never throws. */
+/** Reads what a configuration file with our header says. Every problem is listed. Never throws. */
 export function readConfig(tree: Tree, options: ParseOptions): ConfigReading {
-  const mistakes: Mistake[] = [];
-  const fields = fieldsOf(tree, '', mistakes);
+  const problems: Problem[] = [];
+  const fields = fieldsOf(tree, '', problems);
   for (const [name, wanted] of Object.entries(header)) {
-    if (fields.text(name) !== wanted) fields.mistake(name, `must be ${wanted}`);
+    if (fields.text(name) !== wanted) fields.problem(name, `must be ${wanted}`);
   }
   const given = readSource(fields.object('source'));
   const source = options.source ?? given;
   const folder = fields.text('folder');
-  if (!fields.has('folder')) fields.mistake('folder', 'is required: where the files go');
+  if (!fields.has('folder')) fields.problem('folder', 'is required: where the files go');
   const files = fields.objects('files').map(readFileConfig);
   const reload = readReload(fields.object('reload'));
   const health = readHealth(fields.object('health'), ['port', 'livePath', 'readyPath']);
   const once = fields.flag('once') ?? false;
   fields.end();
-  return complete({ source, folder, files, reload, health, once }, mistakes);
+  return complete({ source, folder, files, reload, health, once }, problems);
 }
 
 /** Adds what only several keys together show. */
 export function complete(
   { folder, files: [first, ...others], ...rest }: Draft,
-  mistakes: Mistake[],
+  problems: Problem[],
 ): ConfigReading {
-  const add = (place: string, message: string) => mistakes.push({ place, message });
+  const add = (place: string, message: string) => problems.push({ place, message });
   if (!first) add('files', 'is required: at least one file with name and content');
-  if (!first || folder === undefined) return { config: undefined, mistakes };
+  if (!first || folder === undefined) return { config: undefined, problems };
   const files: HelperConfig['files'] = [first, ...others];
   const names = files.map(({ name }) => name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
@@ -56,7 +56,7 @@ export function complete(
       add('source.tokenEndpoint', `is required for the JWT-SVID in ${needsTokens.name}`);
     }
   }
-  return { config: { ...rest, folder, files }, mistakes };
+  return { config: { ...rest, folder, files }, problems };
 }
 
 /** A configuration that may lack folder and files. */
@@ -76,25 +76,25 @@ function readSource(fields: Fields | undefined): SourceConfig {
 function readSocket(fields: Fields): SourceConfig {
   const socket = fields.text('socket') ?? '';
   const address = parseEndpointAddress(socket);
-  if (!address.ok && socket !== '') fields.mistake('socket', address.reason);
+  if (!address.ok && socket !== '') fields.problem('socket', address.reason);
   return { kind: 'socket', socket, hint: fields.text('hint') };
 }
 
 function readFolder(fields: Fields | undefined): SourceConfig {
   const own = fields?.text('trustDomain');
   const ownName = own === undefined ? undefined : parseTrustDomain(own);
-  if (ownName && !ownName.ok) fields?.mistake('trustDomain', ownName.reason);
+  if (ownName && !ownName.ok) fields?.problem('trustDomain', ownName.reason);
   const named = fields?.object('bundles');
   const bundles: Record<string, readonly string[]> = {};
   for (const name of named?.names() ?? []) {
     const trustDomain = parseTrustDomain(name);
-    if (!trustDomain.ok) named?.mistake(name, trustDomain.reason);
+    if (!trustDomain.ok) named?.problem(name, trustDomain.reason);
     bundles[name] = named?.texts(name) ?? [];
   }
   const endpoint = fields?.text('tokenEndpoint');
   const url = endpoint === undefined ? null : URL.parse(endpoint);
   if (endpoint !== undefined && url?.protocol !== 'https:') {
-    fields?.mistake('tokenEndpoint', 'is not a URL such as https://kubespiffe-tokens.kubespiffe.svc');
+    fields?.problem('tokenEndpoint', 'is not a URL such as https://kubespiffe-tokens.kubespiffe.svc');
   }
   return {
     kind: 'folder',
@@ -125,13 +125,13 @@ export function readHealth(
 function readPort(fields: Fields, name: string): number {
   const text = fields.text(name) ?? '8081';
   if (/^[1-9][0-9]{0,4}$/.test(text) && Number(text) <= 65_535) return Number(text);
-  fields.mistake(name, `${JSON.stringify(text)} is not a port`);
+  fields.problem(name, `${JSON.stringify(text)} is not a port`);
   return 0;
 }
 
 function readPath(fields: Fields, name: string, otherwise: string): string {
   const path = fields.text(name) ?? otherwise;
   if (!/^\/[^?#\s]*$/.test(path))
-    fields.mistake(name, `${JSON.stringify(path)} is not a path such as ${otherwise}`);
+    fields.problem(name, `${JSON.stringify(path)} is not a path such as ${otherwise}`);
   return path;
 }

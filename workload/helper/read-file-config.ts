@@ -16,7 +16,7 @@ const whole: Readonly<Record<Exclude<Content['kind'], 'pem'>, (fields: Fields) =
 
 export function readFileConfig(fields: Fields): FileConfig {
   const name = readName(fields, 'name') ?? '';
-  if (!fields.has('name')) fields.mistake('name', 'is required');
+  if (!fields.has('name')) fields.problem('name', 'is required');
   const content = readContent(fields);
   const mode = readMode(fields, 'mode', isSecret(content) ? 0o600 : 0o644);
   fields.end();
@@ -28,11 +28,11 @@ export function readName(fields: Fields, key: string): string | undefined {
   const name = fields.text(key);
   if (name === undefined) return undefined;
   if (name.includes('/'))
-    return fields.mistake(key, `${JSON.stringify(name)} has a "/"; files are in the folder itself`);
+    return fields.problem(key, `${JSON.stringify(name)} has a "/"; files are in the folder itself`);
   if (name === '.' || name.startsWith('..')) {
-    return fields.mistake(key, `${JSON.stringify(name)} begins like the names that the helper uses itself`);
+    return fields.problem(key, `${JSON.stringify(name)} begins like the names that the helper uses itself`);
   }
-  return Buffer.byteLength(name) > 255 ? fields.mistake(key, 'is longer than 255 bytes') : name;
+  return Buffer.byteLength(name) > 255 ? fields.problem(key, 'is longer than 255 bytes') : name;
 }
 
 function readContent(fields: Fields): Content {
@@ -44,7 +44,7 @@ function readContent(fields: Fields): Content {
   if (word === '' || wrong !== undefined) {
     const found = wrong === undefined ? 'is required' : `has ${JSON.stringify(wrong)}`;
     const choices = `one of ${Object.keys(whole).join(', ')}, or one or several of ${pemParts.join(', ')}`;
-    fields.mistake('content', `${found}; write ${choices}`);
+    fields.problem('content', `${found}; write ${choices}`);
   }
   return { kind: 'pem', parts: words.filter(isPart) };
 }
@@ -59,7 +59,7 @@ function readPassword(fields: Fields): Password {
   const text = fields.text('password');
   const file = fields.text('passwordFile');
   if ((text === undefined) === (file === undefined)) {
-    fields.mistake(
+    fields.problem(
       'passwordFile',
       'is required: a file with the password in its first line, or else password',
     );
@@ -69,7 +69,7 @@ function readPassword(fields: Fields): Password {
 
 export function readAudience(fields: Fields, key: string): readonly string[] {
   const audience = fields.texts(key) ?? [];
-  if (!fields.has(key)) fields.mistake(key, 'is required: who accepts the token');
+  if (!fields.has(key)) fields.problem(key, 'is required: who accepts the token');
   return audience;
 }
 
@@ -78,6 +78,6 @@ export function readMode(fields: Fields, key: string, otherwise: number): number
   const text = fields.text(key);
   if (text === undefined) return otherwise;
   if (/^0[0-7]{3}$/.test(text)) return Number.parseInt(text, 8);
-  fields.mistake(key, `${JSON.stringify(text)} is not a mode; write four octal digits such as 0640`);
+  fields.problem(key, `${JSON.stringify(text)} is not a mode; write four octal digits such as 0640`);
   return otherwise;
 }

@@ -14,17 +14,17 @@ export function readReload(fields: Fields | undefined): ReloadConfig {
   const [program, ...args] = fields.texts('command') ?? [];
   fields.end();
   if (name !== undefined && !isSignal(name)) {
-    fields.mistake('signal', `${JSON.stringify(name)} is not a signal such as SIGHUP`);
+    fields.problem('signal', `${JSON.stringify(name)} is not a signal such as SIGHUP`);
   }
   if (name === undefined && program === undefined)
-    fields.mistake('signal', 'is missing; give a signal or a command');
+    fields.problem('signal', 'is missing; give a signal or a command');
   const targets: SignalTarget[] = [
     ...(pidFile === undefined ? [] : [{ pidFile }]),
     ...(process === undefined ? [] : [{ process }]),
   ];
   const [target] = targets;
   if (targets.length > 1 || (name === undefined) !== (target === undefined)) {
-    fields.mistake('signal', 'goes together with one of pidFile and process');
+    fields.problem('signal', 'goes together with one of pidFile and process');
   }
   return {
     signal: name !== undefined && isSignal(name) && target ? { name, target } : undefined,

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { parseEndpointAddress } from '../../client/endpoint-address.ts';
 import type { FileConfig, ParseOptions, PemPart, ReloadConfig, SourceConfig } from './config.ts';
-import { type Fields, fieldsOf, type Mistake, type Tree } from './fields.ts';
+import { type Fields, fieldsOf, type Problem, type Tree } from './fields.ts';
 import { type ConfigReading, complete, readHealth } from './read-config.ts';
 import { readAudience, readMode, readName } from './read-file-config.ts';
 import { isSignal } from './read-reload.ts';
@@ -13,13 +13,13 @@ export interface SpiffeHelperReading extends ConfigReading {
 
 /** Reads what a configuration of spiffe-helper says. As there, an empty value is one that is missing. */
 export function readSpiffeHelper(tree: Tree, options: ParseOptions): SpiffeHelperReading {
-  const mistakes: Mistake[] = [];
+  const problems: Problem[] = [];
   const differences: string[] = [];
-  const fields = fieldsOf(withoutEmpty(tree), '', mistakes);
+  const fields = fieldsOf(withoutEmpty(tree), '', problems);
   const source = options.source ?? readSource(fields, options.defaultSocket);
   if (options.source) fields.skip('agent_address', 'hint');
   const folder = fields.text('cert_dir');
-  if (folder === undefined) fields.mistake('cert_dir', 'is required: where the files go');
+  if (folder === undefined) fields.problem('cert_dir', 'is required: where the files go');
   const files = [...readX509Files(fields), ...readJwtFiles(fields)];
   if (fields.flag('omit_expired') !== undefined) {
     differences.push(
@@ -35,7 +35,7 @@ export function readSpiffeHelper(tree: Tree, options: ParseOptions): SpiffeHelpe
   if (health)
     differences.push('liveness_path: 200 as long as the helper runs, also when files cannot be written');
   fields.end();
-  return { ...complete({ source, folder, files, reload, health, once }, mistakes), differences };
+  return { ...complete({ source, folder, files, reload, health, once }, problems), differences };
 }
 
 /** Keys with empty values, such as `cmd = ""`, are left out. */
@@ -51,7 +51,7 @@ function readSource(fields: Fields, defaultSocket: string | undefined): SourceCo
   const socket =
     path === undefined ? (defaultSocket ?? 'unix:///tmp/spire-agent/public/api.sock') : `unix://${path}`;
   const address = parseEndpointAddress(socket);
-  if (!address.ok) fields.mistake('agent_address', `${JSON.stringify(path ?? socket)}: ${address.reason}`);
+  if (!address.ok) fields.problem('agent_address', `${JSON.stringify(path ?? socket)}: ${address.reason}`);
   return { kind: 'socket', socket, hint };
 }
 
@@ -80,7 +80,7 @@ function readJwtFiles(fields: Fields): FileConfig[] {
   const bundle = readName(fields, 'jwt_bundle_file_name');
   const tokens = fields.objects('jwt_svids').map((one): FileConfig => {
     const name = readName(one, 'jwt_svid_file_name') ?? '';
-    if (name === '') one.mistake('jwt_svid_file_name', 'is required');
+    if (name === '') one.problem('jwt_svid_file_name', 'is required');
     const audience = [...readAudience(one, 'jwt_audience'), ...(one.texts('jwt_extra_audiences') ?? [])];
     one.end();
     return { name, mode: tokenMode, content: { kind: 'jwtSvid', audience } };
@@ -98,12 +98,12 @@ function readReload(fields: Fields, once: boolean, differences: string[]): Reloa
   const pidFile = fields.text('pid_file_name');
   const program = fields.text('cmd');
   const args = splitArguments(fields.text('cmd_args') ?? '');
-  if (!args) fields.mistake('cmd_args', 'has a quotation mark that is not closed');
+  if (!args) fields.problem('cmd_args', 'has a quotation mark that is not closed');
   if (name !== undefined && !isSignal(name)) {
-    fields.mistake('renew_signal', `${JSON.stringify(name)} is not a signal such as SIGHUP`);
+    fields.problem('renew_signal', `${JSON.stringify(name)} is not a signal such as SIGHUP`);
   }
   if (pidFile !== undefined && name === undefined)
-    fields.mistake('renew_signal', 'is required for pid_file_name');
+    fields.problem('renew_signal', 'is required for pid_file_name');
   const signal = name !== undefined && isSignal(name) ? name : undefined;
   const ofPidFile = signal && pidFile ? { name: signal, target: { pidFile } } : undefined;
   if (program === undefined || signal === undefined) {

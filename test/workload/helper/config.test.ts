@@ -124,7 +124,7 @@ describe('a configuration of the helper', () => {
     });
   }
 
-  it('is refused with every mistake in one message', async () => {
+  it('is refused with every problem in one message', async () => {
     const { message } = await refusalOf(`${header}files: [{ name: a/b, content: x }]\nonce: maybe`);
     assert.deepEqual(
       message.split('\n').map((line) => line.split(' ')[1]),
