@@ -34,7 +34,7 @@ export interface ReadinessNeeds {
   readonly health: Health;
   /** It has work to do in clusters, too, that serve no PodCertificateRequests. */
   readonly hasTokenEndpoint: boolean;
-  readonly guard: Pick<Guard, 'problem' | 'obstacle'>;
+  readonly guard: Pick<Guard, 'problem' | 'reason'>;
   readonly permissions: Pick<Permissions, 'problem'>;
   /** What must be known before requests are answered. */
   readonly informers: readonly Pick<Informer<unknown>, 'spec' | 'store'>[];
@@ -63,7 +63,7 @@ export function assessReadiness(needs: ReadinessNeeds): void {
   const ofReplica: Record<(typeof replicaChecks)[number], Verdict> = {
     'pod-certificate-api': requestsServed(needs),
     permissions: unless(permissions.problem(), 'none is missing'),
-    'admission-policy': unless(guard.obstacle(), guardedReason(guard.problem())),
+    'admission-policy': unless(guard.reason(), guardedReason(guard.problem())),
     registrations: registrationsServed(needs),
     caches: unless(stillFilling(needs), 'filled'),
     clock: unless(skew, 'within the bounds of the API server'),

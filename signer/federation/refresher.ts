@@ -92,7 +92,7 @@ export function createRefresher(needs: RefresherNeeds) {
       time,
       log,
     },
-    { drift, repair, describe: (name) => ({ federatedTrustDomain: name }), concurrency },
+    { difference, repair, describe: (name) => ({ federatedTrustDomain: name }), concurrency },
   );
 
   const idle = (resource: FederatedTrustDomain) =>
@@ -105,7 +105,7 @@ export function createRefresher(needs: RefresherNeeds) {
     return own && own.nextAt >= (inStatus?.nextAt ?? 0) ? own : inStatus;
   }
 
-  function drift(name: string): string | undefined {
+  function difference(name: string): string | undefined {
     const resource = store.get(name);
     if (!resource) return undefined;
     if (memories.get(resource.uid)?.unwritten) return 'its status is not written yet';
@@ -197,7 +197,7 @@ export function createRefresher(needs: RefresherNeeds) {
     early.clear();
     for (const name of store.keys()) {
       if ((resting.get(name) ?? 0) > now) continue;
-      const restsMs = drift(name) === undefined ? restFor(name) : undefined;
+      const restsMs = difference(name) === undefined ? restFor(name) : undefined;
       if (restsMs === undefined) due.push(name);
       else if (restsMs <= 0) soon.push(name);
       else resting.set(name, now + restsMs);

@@ -28,13 +28,13 @@ const lookAgainMs = 5_000;
 export function createRemover(needs: RemoverNeeds) {
   const { peers, observed, log } = needs;
   const keeper = createKeeper(needs, {
-    drift,
+    difference,
     repair,
     describe: (name) => ({ bundle: name }),
     concurrency: 4,
   });
 
-  function drift(name: string): string | undefined {
+  function difference(name: string): string | undefined {
     const bundle = observed.get(name);
     return bundle && peers.isLeftOver(bundle) ? 'its FederatedTrustDomain was deleted' : undefined;
   }
@@ -57,7 +57,7 @@ export function createRemover(needs: RemoverNeeds) {
     } catch (error) {
       if (!isNotFoundOfObject(error)) throw error;
     }
-    log.info({ bundle: name, drift: found }, 'trust bundle deleted');
+    log.info({ bundle: name, difference: found }, 'trust bundle deleted');
     return undefined;
   }
 
@@ -71,7 +71,7 @@ export function createRemover(needs: RemoverNeeds) {
       const working = keeper.run(signal);
       await Promise.race([needs.synced, once(signal, 'abort')]);
       while (!signal.aborted) {
-        for (const name of observed.keys()) if (drift(name) !== undefined) keeper.look(name);
+        for (const name of observed.keys()) if (difference(name) !== undefined) keeper.look(name);
         await pause(lookAgainMs, signal);
       }
       await working;

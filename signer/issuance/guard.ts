@@ -105,7 +105,7 @@ export function createGuard(needs: GuardNeeds) {
   return {
     problem,
     /** Why requests wait; undefined when those of now may be answered. */
-    obstacle(): string | undefined {
+    reason(): string | undefined {
       if (isExternal) return undefined;
       const why = problem();
       if (why !== undefined) return why;

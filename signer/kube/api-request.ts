@@ -18,7 +18,7 @@ export interface ApiRequest {
   /** Over all attempts, in milliseconds; 10 s when left out. */
   timeoutMs?: number;
   /**
-   * `none`: one attempt. `safe`: the call may be done twice, so it is tried again after any trouble. When left out:
+   * `none`: one attempt. `safe`: the call may be done twice, so it is tried again after any problem. When left out:
    * `safe` for GET; else only where certainly nothing was done (no connection, 429, and 503 with Retry-After).
    */
   retry?: 'safe' | 'none';

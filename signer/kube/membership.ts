@@ -4,7 +4,7 @@ import { ApiStatusError, isNotFoundOfObject } from './api-error.ts';
 import type { ApiRequest } from './api-request.ts';
 import { createInformer, type InformerNeeds, type InformerSpec } from './informer.ts';
 import { microTime } from './micro-time.ts';
-import { createPeers, type LeaseFacts } from './peers.ts';
+import { createReplicas, type LeaseFacts } from './replicas.ts';
 import { resourcePath } from './resources.ts';
 import { withHash } from './short-name.ts';
 import { pauseWith, type Time } from './time.ts';
@@ -50,10 +50,10 @@ export function createMembership(needs: MembershipNeeds) {
   const leases = resourcePath(leaseResource, leaseResource.versions[0], needs.namespace);
   const own = leaseName(self);
   const informer = createInformer(needs, replicaLeases(needs.namespace));
-  const peers = createPeers({ self, time });
+  const replicas = createReplicas({ self, time });
   informer.store.subscribe(({ type, object }) => {
-    if (type === 'set') peers.saw(object);
-    else peers.left(object.holder);
+    if (type === 'set') replicas.saw(object);
+    else replicas.left(object.holder);
   });
   let isOurs = false;
 
@@ -110,9 +110,9 @@ export function createMembership(needs: MembershipNeeds) {
       try {
         await renew(signal);
       } catch (error) {
-        const trouble = messageOf(error);
-        const level = isNews(trouble) ? 'warn' : 'debug';
-        if (!signal.aborted) log[level]({ lease: own, error: trouble }, 'the own Lease could not be renewed');
+        const problem = messageOf(error);
+        const level = isNews(problem) ? 'warn' : 'debug';
+        if (!signal.aborted) log[level]({ lease: own, error: problem }, 'the own Lease could not be renewed');
       }
       const tookMs = monotonic() - startedAt;
       await pause(Math.max(200, renewEveryMs * (0.9 + 0.2 * jitter()) - tookMs), signal);
@@ -130,14 +130,14 @@ export function createMembership(needs: MembershipNeeds) {
   return {
     self,
     /** Sorted, always with self. Others are those whose Lease was seen renewed, on our own monotonic clock. */
-    members: peers.members,
-    onChange: peers.onChange,
+    members: replicas.members,
+    onChange: replicas.onChange,
     /** Resolves when the Leases were read once. Until then a replica knows only itself. */
     synced: informer.synced,
     /** Renews our own Lease and watches the others'; deletes our own when the signal is aborted, and returns. */
     async run(signal: AbortSignal): Promise<void> {
       await Promise.all([informer.run(signal), keepRenewing(signal)]);
-      peers.stop();
+      replicas.stop();
       await leave();
     },
   };

@@ -16,13 +16,13 @@ export type RestartCause = 'closed' | 'expired' | 'error' | 'silent';
  *
  * - `locating` → `listing` when the resource is served, else → `resting`, then `locating`.
  * - `listing` → `watching` from the list's version, when all pages are in the store. A plain 404 → `resting`, then
- *   `locating`; any other trouble → `resting`, then `listing`.
+ *   `locating`; any other problem → `resting`, then `listing`.
  * - `watching` → `resuming` with the last version seen when the server closed the watch, → `listing` when the watch was
  *   cut for silence. Else → `resting`, then `listing` when the version is too old (410), went back, or failed several
- *   times without an event, `locating` after a plain 404, and `resuming` after other trouble.
+ *   times without an event, `locating` after a plain 404, and `resuming` after another problem.
  * - `resuming` → `watching` from its version. → `listing` when the server's version is older, which means that etcd was
  *   restored from a backup: the API server accepts a watch from a future version and keeps silent about all changes
- *   until it gets there. A plain 404 → `resting`, then `locating`; other trouble → `resting`, then as from `watching`.
+ *   until it gets there. A plain 404 → `resting`, then `locating`; another problem → `resting`, then as from `watching`.
  * - `resting` → the state in it, after its time.
  * - Every state → `stopped` when the signal is aborted, and only then.
  */
@@ -208,9 +208,9 @@ export async function runReflector<T>(needs: ReflectorNeeds<T>, signal: AbortSig
     return state;
   }
 
-  function rest(next: ReflectorState, trouble: unknown): ReflectorState {
-    const waitMs = backoff.next(trouble instanceof ApiStatusError ? trouble.retryAfterMs : undefined);
-    const error = messageOf(trouble);
+  function rest(next: ReflectorState, problem: unknown): ReflectorState {
+    const waitMs = backoff.next(problem instanceof ApiStatusError ? problem.retryAfterMs : undefined);
+    const error = messageOf(problem);
     const fields = { resource: needs.resource, error, next: next.phase, waitMs: Math.round(waitMs) };
     if (!signal.aborted) log[isNews(error) ? 'warn' : 'debug'](fields, 'the resource cannot be followed now');
     return { phase: 'resting', waitMs, next };

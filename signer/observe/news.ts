@@ -5,8 +5,7 @@ const forgottenAfterMs = 60_000;
 const maxRemembered = 100;
 
 /**
- * Tells new trouble from trouble that goes on, so that a loop logs each state once, also where two kinds of trouble
- * take turns.
+ * Distinguishes new problems from those that last, so that a loop logs each problem once, even if two problems alternate.
  * @returns a function that says whether a message is news.
  */
 export function createNews({ monotonic }: Time): (message: string) => boolean {

@@ -91,7 +91,7 @@ export function createSigner(profile: SignerProfile, common: Shared) {
   const x509Problem = (): SigningProblem | undefined => {
     const usable = signing.mayUse();
     if (!usable.ok) return { reason: usable.reason, message: explain(usable.reason, usable.detail) };
-    const unguarded = guard.obstacle();
+    const unguarded = guard.reason();
     if (unguarded !== undefined)
       return { reason: 'RequestsUnguarded', message: explain('RequestsUnguarded', unguarded) };
     const forbidden = permissions.problem();
@@ -109,7 +109,7 @@ export function createSigner(profile: SignerProfile, common: Shared) {
   });
 
   const wake = createWake({
-    canSign: () => signing.mayUse().ok && guard.obstacle() === undefined,
+    canSign: () => signing.mayUse().ok && guard.reason() === undefined,
     isPermitted: () => permissions.problem() === undefined,
     wake: controller.wake,
   });

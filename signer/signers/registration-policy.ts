@@ -48,7 +48,7 @@ export function createRegistrationPolicy(
   const keeper = createKeeper(
     { ...shared, rankFor: ownRank(membership), takeoverDelayMs: config.takeoverDelayMs },
     {
-      drift(name) {
+      difference(name) {
         if (!store.isSynced() || isMissing()) return undefined;
         const policy = store.get(name);
         if (!policy) return 'it is missing';

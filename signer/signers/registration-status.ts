@@ -57,7 +57,7 @@ export function createRegistrationStatus(needs: RegistrationStatusNeeds): Part {
   let isKnown = false;
   const keeper = createKeeper(
     { ...needs.shared, rankFor: ownRank(membership), takeoverDelayMs: never },
-    { drift, repair, describe: (registration) => ({ registration }), concurrency: 4, restMs },
+    { difference, repair, describe: (registration) => ({ registration }), concurrency: 4, restMs },
   );
 
   function find(name: string) {
@@ -78,7 +78,7 @@ export function createRegistrationStatus(needs: RegistrationStatusNeeds): Part {
     });
   }
 
-  function drift(name: string): string | undefined {
+  function difference(name: string): string | undefined {
     const registration = find(name)?.registration;
     if (!registration || !needs.isOurs(registration)) return undefined;
     const { status } = registration;

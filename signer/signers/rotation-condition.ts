@@ -66,7 +66,7 @@ export function createRotationCondition(
     };
   }
 
-  function drift(): string | undefined {
+  function difference(): string | undefined {
     const isWritten = JSON.stringify(wanted()) === written;
     return isWritten ? undefined : `condition ${rotationConditionType} is out of date`;
   }
@@ -94,7 +94,7 @@ export function createRotationCondition(
 
   const keeper = createKeeper(
     { ...needs, rankFor: () => 0 },
-    { drift, repair, describe: () => ({ pod }), concurrency: 1, restMs },
+    { difference, repair, describe: () => ({ pod }), concurrency: 1, restMs },
   );
   return {
     show(pool, problems) {

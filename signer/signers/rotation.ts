@@ -88,7 +88,7 @@ export function createRotation(needs: RotationNeeds): Rotation {
   const key = `${needs.pool.namespace}/${needs.pool.name}`;
   const report = createRotationReport(needs);
   const keeper = createKeeper(needs, {
-    drift: () => dueIn(stepsNow())[0]?.text,
+    difference: () => dueIn(stepsNow())[0]?.text,
     repair,
     describe: () => ({ pool: key }),
     concurrency: 1,

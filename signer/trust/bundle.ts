@@ -134,7 +134,10 @@ export function bundlesOf(
 }
 
 /** How an observed bundle differs from the desired one, in words; undefined when it does not. */
-export function driftOf(desired: DesiredBundle, observed: ObservedBundle | undefined): string | undefined {
+export function differenceOf(
+  desired: DesiredBundle,
+  observed: ObservedBundle | undefined,
+): string | undefined {
   if (!observed) return 'the bundle is missing';
   const missing = desired.roots.difference(observed.roots).size;
   if (missing > 0) return `${missing} of ${desired.roots.size} roots are missing`;

@@ -58,9 +58,9 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
   const describe = (namespace: string) => ({ namespace, configMap: name });
   const keeper = createKeeper(needs, {
     describe,
-    drift(namespace) {
+    difference(namespace) {
       const step = stepFor(namespace, currentRoots());
-      return step.kind === 'nothing' ? undefined : step.drift;
+      return step.kind === 'nothing' ? undefined : step.difference;
     },
     repair,
     concurrency: 8,
@@ -151,14 +151,18 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     return namespaces.isSynced() && observed.isSynced();
   }
 
-  async function repair(namespace: string, drift: string, signal: AbortSignal): Promise<string | undefined> {
+  async function repair(
+    namespace: string,
+    difference: string,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
     const known = observed.get(`${namespace}/${name}`);
     const { kind } = stepFor(namespace, currentRoots());
     if (kind === 'foreign' && known) return tellOfForeign(namespace, known);
     if (kind === 'withdraw' && known) {
       if (!(await writer.hasOptedOut(namespace, signal))) return undefined;
       await writer.withdraw(namespace, known, signal);
-      log.info({ ...describe(namespace), drift }, 'roots withdrawn');
+      log.info({ ...describe(namespace), difference }, 'roots withdrawn');
       return undefined;
     }
     const live = await readPool();
@@ -173,7 +177,7 @@ export function createConfigMapPublisher(needs: ConfigMapPublisherNeeds): Config
     });
     awaited.complies(namespace);
     awaited.holds(namespace, fingerprints(live.pool));
-    log.info({ ...describe(namespace), drift }, 'roots published');
+    log.info({ ...describe(namespace), difference }, 'roots published');
     return undefined;
   }
 

@@ -18,12 +18,12 @@ export interface KeeperNeeds {
 /** The objects themselves. */
 export interface Kept {
   /** What must be repaired, in words, according to our own watch; undefined for nothing. No I/O. */
-  readonly drift: (key: string) => string | undefined;
+  readonly difference: (key: string) => string | undefined;
   /**
    * Repairs the object from what is read live.
    * @returns why nothing was written, or undefined. May throw what the transport throws.
    */
-  readonly repair: (key: string, drift: string, signal: AbortSignal) => Promise<string | undefined>;
+  readonly repair: (key: string, difference: string, signal: AbortSignal) => Promise<string | undefined>;
   /** The log fields of an object. */
   readonly describe: (key: string) => object;
   /** How many are repaired at the same time. */
@@ -34,7 +34,8 @@ export interface Kept {
 
 export type Keeper = ReturnType<typeof createKeeper>;
 
-interface Trouble {
+/** An object that differs from its desired state. */
+interface OpenDifference {
   /** Monotonic milliseconds. */
   readonly since: number;
   readonly isNews: (problem: string) => boolean;
@@ -46,7 +47,7 @@ const usualRestMs = 1_000;
 
 /**
  * Keeps objects of the cluster in their desired state. Every replica watches all of them. One replica writes an object,
- * and the next in rank does so if the drift remains. An object that cannot be repaired does not delay others, and is
+ * and the next in rank does so if the difference remains. An object that cannot be repaired does not delay others, and is
  * retried with growing intervals.
  */
 export function createKeeper(needs: KeeperNeeds, kept: Kept) {
@@ -54,33 +55,34 @@ export function createKeeper(needs: KeeperNeeds, kept: Kept) {
   const { restMs = usualRestMs } = kept;
   const { monotonic } = needs.time;
   const queue = createQueue({ time: needs.time });
-  const troubles = new Map<string, Trouble>();
+  const open = new Map<string, OpenDifference>();
   const repairedAt = new Map<string, number>();
   needs.membership.onChange(() => {
-    for (const key of troubles.keys()) queue.add(key);
+    for (const key of open.keys()) queue.add(key);
   });
 
   async function work(key: string, signal: AbortSignal): Promise<void> {
-    const drift = kept.drift(key);
+    const difference = kept.difference(key);
     const restLeftMs = (repairedAt.get(key) ?? Number.NEGATIVE_INFINITY) + restMs - monotonic();
     if (restLeftMs <= 0) repairedAt.delete(key);
-    if (drift === undefined) {
-      troubles.delete(key);
+    if (difference === undefined) {
+      open.delete(key);
       queue.forget(key);
     }
     if (restLeftMs > 0) return queue.addAfter(key, restLeftMs);
-    if (drift === undefined) return;
-    const trouble = troubles.get(key) ?? { since: monotonic(), isNews: createNews(needs.time) };
-    troubles.set(key, trouble);
-    const turnAt = trouble.since + needs.rankFor(key) * needs.takeoverDelayMs;
+    if (difference === undefined) return;
+    const found = open.get(key) ?? { since: monotonic(), isNews: createNews(needs.time) };
+    open.set(key, found);
+    const turnAt = found.since + needs.rankFor(key) * needs.takeoverDelayMs;
     if (turnAt > monotonic()) return queue.addAfter(key, turnAt - monotonic());
-    const problem = await kept.repair(key, drift, signal).catch(messageOf);
-    if (problem !== undefined && trouble.isNews(problem)) log.warn({ ...kept.describe(key), drift }, problem);
+    const problem = await kept.repair(key, difference, signal).catch(messageOf);
+    if (problem !== undefined && found.isNews(problem))
+      log.warn({ ...kept.describe(key), difference }, problem);
     if (problem === undefined) {
-      delete trouble.problem;
+      delete found.problem;
       repairedAt.set(key, monotonic());
     } else {
-      trouble.problem = problem;
+      found.problem = problem;
     }
     // The watch normally shows the repair; this is for when it does not.
     queue.addRateLimited(key);
@@ -90,7 +92,7 @@ export function createKeeper(needs: KeeperNeeds, kept: Kept) {
     /** An object, or its source, may have changed. */
     look: (key: string) => queue.add(key),
     /** Why the last repair of an object failed, while it is not repaired. */
-    problem: (key: string) => troubles.get(key)?.problem,
+    problem: (key: string) => open.get(key)?.problem,
     /** Repairs until the signal is aborted. */
     run: (signal: AbortSignal) => queue.run(work, { concurrency: kept.concurrency }, signal),
   };

@@ -155,11 +155,11 @@ export function configMapsNamed(name: string): InformerSpec<ConfigMap, ObservedC
   };
 }
 
-/** What to do in a namespace; `drift` is the reason in words. */
+/** What to do in a namespace; `difference` is the reason in words. */
 export type Step =
   | { readonly kind: 'nothing' }
   /** `foreign`: a ConfigMap of that name is not ours, so it is not changed. */
-  | { readonly kind: 'publish' | 'withdraw' | 'foreign'; readonly drift: string };
+  | { readonly kind: 'publish' | 'withdraw' | 'foreign'; readonly difference: string };
 
 /**
  * Decides by what the watches show; without a pool nothing is published. The ConfigMap of a namespace that is being
@@ -172,18 +172,18 @@ export function nextStep(
 ): Step {
   if (!namespace) {
     return observed?.isOurs
-      ? { kind: 'withdraw', drift: 'the namespace takes no roots' }
+      ? { kind: 'withdraw', difference: 'the namespace takes no roots' }
       : { kind: 'nothing' };
   }
   if (namespace.isTerminating) return { kind: 'nothing' };
   if (observed && !observed.isOurs) {
-    return { kind: 'foreign', drift: 'a ConfigMap of the name exists that the signer did not make' };
+    return { kind: 'foreign', difference: 'a ConfigMap of the name exists that the signer did not make' };
   }
-  const drift = desired && driftOf(desired, observed);
-  return drift === undefined ? { kind: 'nothing' } : { kind: 'publish', drift };
+  const difference = desired && differenceOf(desired, observed);
+  return difference === undefined ? { kind: 'nothing' } : { kind: 'publish', difference };
 }
 
-function driftOf(desired: DesiredRoots, observed: ObservedConfigMap | undefined): string | undefined {
+function differenceOf(desired: DesiredRoots, observed: ObservedConfigMap | undefined): string | undefined {
   if (!observed) return 'the ConfigMap is missing';
   if (observed.pem !== desired.pem) return `${rootsKey} is not the roots of the pool`;
   if (observed.peersDigest !== desired.peersDigest) return 'the roots of other trust domains are others';

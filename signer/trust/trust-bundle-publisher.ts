@@ -2,7 +2,7 @@ import type { Result } from '../../spiffe/pki/result.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
-import { type DesiredBundle, driftOf, type ObservedBundle } from './bundle.ts';
+import { type DesiredBundle, differenceOf, type ObservedBundle } from './bundle.ts';
 import { createKeeper, type KeeperNeeds } from './keeper.ts';
 
 /** The ClusterTrustBundles that should exist, by name. A failure says why a bundle cannot be made. */
@@ -40,17 +40,17 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds) {
   const { source, observed, log } = needs;
   const listeners: (() => void)[] = [];
   const keeper = createKeeper(needs, {
-    drift: (name) => (source.desired().ok ? drift(name, source.desired()) : undefined),
+    difference: (name) => (source.desired().ok ? difference(name, source.desired()) : undefined),
     repair,
     describe: (name) => ({ bundle: name }),
     concurrency: 4,
   });
 
-  function drift(name: string, desired: Result<DesiredBundles>): string | undefined {
+  function difference(name: string, desired: Result<DesiredBundles>): string | undefined {
     if (!desired.ok) return desired.reason;
     const bundle = desired.value.get(name);
     if (!bundle) return undefined;
-    return bundle.ok ? driftOf(bundle.value, observed.get(name)) : bundle.reason;
+    return bundle.ok ? differenceOf(bundle.value, observed.get(name)) : bundle.reason;
   }
 
   function lookAtDesired(): void {
@@ -73,11 +73,11 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds) {
     const bundle = desired.value.get(name);
     if (!bundle) return undefined;
     if (!bundle.ok) return bundle.reason;
-    if (driftOf(bundle.value, observed.get(name)) === undefined) return undefined;
+    if (differenceOf(bundle.value, observed.get(name)) === undefined) return undefined;
     const version = needs.servedVersion();
     if (!version) return 'the API server serves no ClusterTrustBundles';
     await apply(bundle.value, known, version, signal);
-    log.info({ bundle: name, drift: found, roots: bundle.value.roots.size }, 'trust bundle published');
+    log.info({ bundle: name, difference: found, roots: bundle.value.roots.size }, 'trust bundle published');
     return undefined;
   }
 
@@ -112,7 +112,7 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds) {
   return {
     /** What is wrong with the bundle of this name; undefined when nothing is. */
     problem(name: string): string | undefined {
-      const found = drift(name, source.desired());
+      const found = difference(name, source.desired());
       const failure = keeper.problem(name);
       return found && (failure === undefined ? found : `${found}: ${failure}`);
     },

@@ -201,7 +201,7 @@ describe('the pool Secret, good and bad', () => {
     await answerTo(controlPlane, request);
   });
 
-  const drifts: [string, () => Promise<unknown>][] = [
+  const differences: [string, () => Promise<unknown>][] = [
     ['deleted', () => controlPlane.request('DELETE', bundlePath)],
     [
       'emptied of its label',
@@ -219,7 +219,7 @@ describe('the pool Secret, good and bad', () => {
       },
     ],
   ];
-  for (const [name, disturb] of drifts) {
+  for (const [name, disturb] of differences) {
     it(`repairs the trust bundle within seconds when it is ${name}`, async () => {
       const before = await publishedBundle();
       await disturb();

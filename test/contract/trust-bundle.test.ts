@@ -149,7 +149,10 @@ describe('the trust bundle before the signature', () => {
     await waitFor('the refusal', () =>
       signer
         .lines()
-        .some(({ msg, drift }) => /no such Secret/.test(String(msg)) && drift === 'the bundle is missing'),
+        .some(
+          ({ msg, difference }) =>
+            /no such Secret/.test(String(msg)) && difference === 'the bundle is missing',
+        ),
     );
     assert.equal(proxy.count(published), 0);
     assert.equal(await bundle(), undefined);

@@ -134,7 +134,7 @@ describe('an answer whose write failed', () => {
     assert.equal(audits.at(-1)?.serial, serialOf(chains()[0]));
   });
 
-  const obstacles: [name: string, reason: string, set: () => void, unset: () => void][] = [
+  const problems: [name: string, reason: string, set: () => void, unset: () => void][] = [
     [
       'its authority is tainted',
       'PoolUnusable',
@@ -166,7 +166,7 @@ describe('an answer whose write failed', () => {
       () => Object.assign(replica, { clockProblem: undefined }),
     ],
   ];
-  for (const [name, reason, set, unset] of obstacles) {
+  for (const [name, reason, set, unset] of problems) {
     it(`an answer is not sent again while ${name}`, async () => {
       const { audits, chains, see, time } = await start();
       replica.fate = () => (replica.writes().length < 2 ? 'broken' : 'through');

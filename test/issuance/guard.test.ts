@@ -78,9 +78,9 @@ test('requests of the first three seconds of a policy are not believed, nor are 
   for (const seconds of [-60, 5, 12]) assert.equal(reasonAt(seconds), 'CreatedUnguarded');
   assert.equal(reasonAt(13), undefined);
   advance(13.4);
-  assert.match(guard.obstacle() ?? '', /takes effect within seconds/);
+  assert.match(guard.reason() ?? '', /takes effect within seconds/);
   advance(0.2);
-  assert.equal(guard.obstacle(), undefined);
+  assert.equal(guard.reason(), undefined);
 });
 
 test('a policy that was changed back is in force from then on, whatever its age', async () => {
@@ -163,7 +163,7 @@ test('where something else guards, every request is believed, and what is wrong 
   bindings.replace([]);
   await guard.known;
   assert.equal(reasonAt(0), undefined);
-  assert.equal(guard.obstacle(), undefined);
+  assert.equal(guard.reason(), undefined);
   assert.match(guard.problem() ?? '', /does not exist/);
   assert.equal(said[0]?.[0], 'warn');
 });

@@ -93,7 +93,7 @@ describe('signing', () => {
     rootPropagationSeconds: 390,
     onChange: () => undefined,
   });
-  const obstacles: [name: string, Partial<SigningNeeds>, at: number, reason: string, detail: RegExp][] = [
+  const problems: [name: string, Partial<SigningNeeds>, at: number, reason: string, detail: RegExp][] = [
     ['a clock that is off', { clockProblem: () => 'an hour' }, now, 'ClockSkew', /an hour/],
     [
       'no pool',
@@ -160,7 +160,7 @@ describe('signing', () => {
     assert.match(refused.detail, /authority x is tainted/);
   });
 
-  for (const [name, different, at, reason, detail] of obstacles) {
+  for (const [name, different, at, reason, detail] of problems) {
     it(`waits for the end of ${name}, and may not use the authority for anything else meanwhile`, async () => {
       const { signing } = signingWith(different, at);
       const signed = await signing.sign(decision, anOpenRequest());

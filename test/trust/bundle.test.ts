@@ -4,7 +4,7 @@ import {
   bundleName,
   type DesiredBundle,
   desiredBundle,
-  driftOf,
+  differenceOf,
   markIn,
   type ObservedBundle,
   toObservedBundle,
@@ -76,11 +76,11 @@ describe('a trust bundle', () => {
     assert.equal(bundle.ok, false);
   });
 
-  it('has no drift when it is published as desired, in any order', () => {
-    assert.equal(driftOf(desired([root, other]), published(desired([other, root]))), undefined);
+  it('has no difference when it is published as desired, in any order', () => {
+    assert.equal(differenceOf(desired([root, other]), published(desired([other, root]))), undefined);
   });
 
-  const drifts: [string, (bundle: ObservedBundle) => ObservedBundle | undefined, RegExp][] = [
+  const differences: [string, (bundle: ObservedBundle) => ObservedBundle | undefined, RegExp][] = [
     ['is missing', () => undefined, /missing/],
     ['lacks a root', () => published(desired([other])), /1 of 1 roots are missing/],
     ['has a foreign certificate', () => published(desired([root, other])), /1 certificates are not roots/],
@@ -96,10 +96,10 @@ describe('a trust bundle', () => {
     ],
     ['cannot be read', (bundle) => ({ ...bundle, roots: new Set() }), /missing/],
   ];
-  for (const [name, change, expected] of drifts) {
-    it(`drifts when it ${name}`, () => {
+  for (const [name, change, expected] of differences) {
+    it(`a bundle that ${name} differs from the desired one`, () => {
       const bundle = desired([root]);
-      assert.match(driftOf(bundle, change(published(bundle))) ?? 'no drift', expected);
+      assert.match(differenceOf(bundle, change(published(bundle))) ?? 'no difference', expected);
     });
   }
 
@@ -141,6 +141,6 @@ describe('a trust bundle', () => {
   it('keeps labels that others have added', () => {
     const bundle = desired([root]);
     const labelled = { ...published(bundle), labels: { ...bundle.labels, team: 'platform' } };
-    assert.equal(driftOf(bundle, labelled), undefined);
+    assert.equal(differenceOf(bundle, labelled), undefined);
   });
 });

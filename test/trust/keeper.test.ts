@@ -39,7 +39,7 @@ async function withKeeper(act: (scene: Scene) => Promise<void>): Promise<void> {
       log: { info: () => {}, warn: (_fields: object, message?: string) => void warnings.push(message ?? '') },
     },
     {
-      drift: (key) => (wrong.has(key) ? 'it is wrong' : undefined),
+      difference: (key) => (wrong.has(key) ? 'it is wrong' : undefined),
       async repair(key) {
         repairs.push(key);
         if (problems.has(key)) return problems.get(key);
@@ -74,7 +74,7 @@ describe('what is kept in the cluster', () => {
       assert.equal(time.pending(), 0);
     }));
 
-  it('is repaired by the next in rank only if the drift remains', () =>
+  it('is repaired by the next in rank only if the difference remains', () =>
     withKeeper(async ({ keeper, time, wrong, repairs, setRank }) => {
       setRank(2);
       for (const key of ['stays', 'goes']) {

@@ -148,7 +148,7 @@ describe('the roots of a namespace', () => {
     namespace: OptedIn | undefined,
     () => ObservedConfigMap | undefined,
     kind: string,
-    drift?: RegExp,
+    difference?: RegExp,
   ][] = [
     ['all is well', optedIn, () => shown(), 'nothing'],
     ['there are none', optedIn, () => undefined, 'publish', /missing/],
@@ -202,11 +202,11 @@ describe('the roots of a namespace', () => {
     ],
   ];
   const rootsOf = (record: AuthorityRecord) => ofPool(compile([record])).pem;
-  for (const [when, namespace, published, kind, drift] of steps) {
+  for (const [when, namespace, published, kind, difference] of steps) {
     it(`when ${when}: ${kind}`, () => {
       const step = nextStep(desired, namespace, published());
       assert.equal(step.kind, kind);
-      if (drift) assert.match('drift' in step ? step.drift : '', drift);
+      if (difference) assert.match('difference' in step ? step.difference : '', difference);
     });
   }
 

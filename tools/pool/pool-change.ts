@@ -136,7 +136,7 @@ export async function changePool(
       const hint = `wait until then (--wait does), or add ${how} if that is wanted`;
       throw poolInvalid(changed.consequence, hint);
     }
-    // A taint is right although nothing signs any more, and a pool in trouble must be repairable step by step.
+    // A taint is right although nothing signs any more, and a pool with a problem must be repairable step by step.
     const couldSign = writablePool(document, facts.now).ok;
     const allowUnusable = !couldSign || options.force === true || isTaint(document, changed);
     checkedPool(changed.document, facts.now, { allowUnusable }, '');

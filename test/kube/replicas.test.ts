@@ -1,74 +1,74 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { leaseName } from '../../signer/kube/membership.ts';
-import { createPeers, type LeaseFacts } from '../../signer/kube/peers.ts';
+import { createReplicas, type LeaseFacts } from '../../signer/kube/replicas.ts';
 import { createFakeTime } from './fake-time.ts';
 
-function makePeers() {
+function makeReplicas() {
   const time = createFakeTime();
-  const peers = createPeers({ self: 'me', time });
+  const replicas = createReplicas({ self: 'me', time });
   let changes = 0;
-  peers.onChange(() => {
+  replicas.onChange(() => {
     changes += 1;
   });
   const lease = (holder: string, renewal: number): LeaseFacts => ({
     holder,
     renewTime: new Date(renewal).toISOString(),
   });
-  return { peers, time, lease, changes: () => changes };
+  return { replicas, time, lease, changes: () => changes };
 }
 
-describe('peers', () => {
+describe('replicas', () => {
   test('a replica is a member for itself from the first moment', () => {
-    assert.deepEqual(makePeers().peers.members(), ['me']);
+    assert.deepEqual(makeReplicas().replicas.members(), ['me']);
   });
 
   test('another replica is a member from when its Lease is seen until 10 s without a renewal', async () => {
-    const { peers, time, lease, changes } = makePeers();
-    peers.saw(lease('b', 1));
-    assert.deepEqual(peers.members(), ['b', 'me']);
+    const { replicas, time, lease, changes } = makeReplicas();
+    replicas.saw(lease('b', 1));
+    assert.deepEqual(replicas.members(), ['b', 'me']);
     for (let renewal = 2; renewal < 10; renewal += 1) {
       await time.advance(3000);
-      peers.saw(lease('b', renewal));
+      replicas.saw(lease('b', renewal));
     }
-    assert.deepEqual(peers.members(), ['b', 'me']);
+    assert.deepEqual(replicas.members(), ['b', 'me']);
     await time.advance(9_999);
-    assert.deepEqual(peers.members(), ['b', 'me']);
+    assert.deepEqual(replicas.members(), ['b', 'me']);
     await time.advance(1);
-    assert.deepEqual(peers.members(), ['me']);
+    assert.deepEqual(replicas.members(), ['me']);
     assert.equal(changes(), 2);
-    peers.saw(lease('b', 10));
-    assert.deepEqual(peers.members(), ['b', 'me']);
-    peers.stop();
+    replicas.saw(lease('b', 10));
+    assert.deepEqual(replicas.members(), ['b', 'me']);
+    replicas.stop();
     assert.equal(time.pending(), 0);
   });
 
   test('clock skew does not matter: a changed renewTime counts as a renewal, an unchanged one does not', async () => {
-    const { peers, time, lease } = makePeers();
-    peers.saw(lease('future', 4_000_000_000_000));
-    peers.saw(lease('past', 1));
-    assert.deepEqual(peers.members(), ['future', 'me', 'past']);
+    const { replicas, time, lease } = makeReplicas();
+    replicas.saw(lease('future', 4_000_000_000_000));
+    replicas.saw(lease('past', 1));
+    assert.deepEqual(replicas.members(), ['future', 'me', 'past']);
     await time.advance(6000);
-    peers.saw(lease('past', 2));
-    peers.saw(lease('future', 4_000_000_000_000));
+    replicas.saw(lease('past', 2));
+    replicas.saw(lease('future', 4_000_000_000_000));
     await time.advance(4000);
-    assert.deepEqual(peers.members(), ['me', 'past']);
+    assert.deepEqual(replicas.members(), ['me', 'past']);
   });
 
   test('a replica that deletes its Lease is gone at once', () => {
-    const { peers, lease, changes } = makePeers();
-    peers.saw(lease('b', 1));
-    peers.left('b');
-    peers.left('b');
-    assert.deepEqual(peers.members(), ['me']);
+    const { replicas, lease, changes } = makeReplicas();
+    replicas.saw(lease('b', 1));
+    replicas.left('b');
+    replicas.left('b');
+    assert.deepEqual(replicas.members(), ['me']);
     assert.equal(changes(), 2);
   });
 
   test('our own Lease changes nothing, not even when it is deleted', () => {
-    const { peers, lease, changes } = makePeers();
-    peers.saw(lease('me', 1));
-    peers.left('me');
-    assert.deepEqual(peers.members(), ['me']);
+    const { replicas, lease, changes } = makeReplicas();
+    replicas.saw(lease('me', 1));
+    replicas.left('me');
+    assert.deepEqual(replicas.members(), ['me']);
     assert.equal(changes(), 0);
   });
 });

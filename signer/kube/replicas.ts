@@ -18,7 +18,7 @@ interface Sighting {
 }
 
 /** The other replicas. Renewals of their Leases are timed by our own monotonic clock. */
-export function createPeers(needs: { self: string; time: Time }) {
+export function createReplicas(needs: { self: string; time: Time }) {
   const { self } = needs;
   const { monotonic } = needs.time;
   const others = new Map<string, Sighting>();
