@@ -128,7 +128,7 @@ describe('a new root', () => {
     assert.match(new X509Certificate(record.certificate ?? '').subject, new RegExp(`CN=${id}$`, 'm'));
   });
 
-  it('has the key that belongs to it, and lives a year unless told otherwise', async () => {
+  it('a new CA has its own key, and is valid for a year by default', async () => {
     const record = await createAuthority({ id: 'a', trustDomain: 'example.org', now });
     const certificate = new X509Certificate(record.certificate ?? '');
     assert.ok(certificate.checkPrivateKey(createPrivateKey(record.privateKey ?? '')));

@@ -71,7 +71,7 @@ describe('the pool that a replica holds', () => {
     assert.equal(ids(), undefined);
   });
 
-  it('signs with the active authority and tells of each change', () => {
+  it('signs with the active authority and reports each change', () => {
     const { subject, verdict, changes } = holder();
     subject.offer(secretOf(a), now);
     assert.equal(verdict(), 'a');
@@ -180,7 +180,7 @@ describe('the pool that a replica holds', () => {
       assert.deepEqual(ids(), ['a']);
     });
 
-    it('holds what comes later against what it has taken in, whatever the bundle shows by then', () => {
+    it('compares a later pool with the pool that it uses, and not with the current bundle', () => {
       const at = now + 49 * hour;
       const { subject, ids, sight } = holder([a]);
       subject.offer(secretOf(a, { ...b, state: 'trusted' }), at);
@@ -266,7 +266,7 @@ describe('the pool that a replica holds', () => {
       assert.equal(subject.current()?.roots.length, 2);
     });
 
-    it('takes the root out once the pool says that it is retired, whatever the bundle shows', () => {
+    it('takes the root out once the pool has it as retired, even if the bundle still shows it', () => {
       const { subject, verdict } = holder([a], { sequence: 1, content: 'other' });
       subject.offer(secretAt(2, { ...a, state: 'retired' }, b), now);
       assert.equal(verdict(), 'b');
@@ -293,7 +293,7 @@ describe('the pool that a replica holds', () => {
       assert.equal(changes.count, before + 1);
     });
 
-    it('takes the pool of which the bundle was made, with a stranger’s root beside it', () => {
+    it('takes the pool of which the bundle was made, with a foreign root beside it', () => {
       const parsed = parsePool(secretAt(2, b), { trustDomain, now });
       assert.ok(parsed.ok);
       const { subject, verdict } = holder([a, b], markOf(parsed.pool));
@@ -301,7 +301,7 @@ describe('the pool that a replica holds', () => {
       assert.equal(verdict(), 'b');
     });
 
-    it('lets no stranger’s root count that comes into the bundle while it runs', () => {
+    it('ignores a foreign root that comes into the bundle while it runs', () => {
       const { subject, verdict, sight } = holder();
       subject.offer(secretAt(2, b), now);
       sight.inBundle = [a];

@@ -50,7 +50,7 @@ function tlsSecret(data: Record<string, string>): Secret {
 }
 
 describe('a CA in PEM files', () => {
-  it('becomes an authority, whatever the order of its certificates', () => {
+  it('a CA becomes an authority, with its certificates in any order', () => {
     for (const certificates of [
       [lower, middle, root],
       [root, stranger, middle, lower],

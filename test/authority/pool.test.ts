@@ -583,7 +583,7 @@ describe('a pool with a problem', () => {
     }
   });
 
-  it('is told in the same words as time goes on, so that the log has it once', async () => {
+  it('a problem of the pool keeps its words as time passes, so that it is logged once', async () => {
     const timely = [
       await ca({ notBefore: now + 3600 }),
       await ca({ notBefore: now - year, notAfter: now }),

@@ -138,7 +138,7 @@ describe('the examination of a pool', () => {
     });
   }
 
-  it('never loses a taint, a root or a key that signs, whatever is broken at once', () => {
+  it('a repair never loses a taint, a root or a key that signs, with any number of problems at once', () => {
     const breaks: ((document: PoolDocument) => PoolDocument)[] = [
       (document) => withChanges(1, { state: 'active', activatedAt: rfc3339(now) }, document),
       (document) => withChanges(1, { id: 'ca-1' }, document),

@@ -111,7 +111,7 @@ describe('the record, with several replicas that crash at any point', () => {
   );
   const fates = fc.infiniteStream(fc.constantFrom<Fate>('through', 'through', 'through', 'lost', 'refused'));
 
-  it('never says less than what was signed, whatever becomes of its calls', async () => {
+  it('the record is never below what was signed, with any results of its calls', async () => {
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), steps, fates, fc.boolean(), async (scheduler, script, fate, isNew) => {
         let nowMs = startsAt * 1000;

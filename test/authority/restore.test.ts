@@ -34,7 +34,7 @@ test('a restored pool has a greater sequence than the copy, the live pool and wh
   );
 });
 
-test('what was tainted since the copy was made stays tainted, under whatever name and line breaks', () => {
+test('an authority that was tainted since the copy was made stays tainted, under any name and with any line breaks', () => {
   const live = {
     ...copy,
     authorities: [
@@ -118,7 +118,7 @@ test('what is published in the live pool stays so, with the times of that', () =
   );
 });
 
-test('whatever was restored over whatever: no key, no place in the bundles and no taint is lost', async () => {
+test('restoring any pool over any other loses no key, no place in the bundles and no taint', async () => {
   const materials: readonly AuthorityRecord[] = [
     ca,
     newer,

@@ -284,7 +284,7 @@ describe('the check of a policy', () => {
   });
 });
 
-describe('whatever a policy is, and however long a rotation stands still', () => {
+describe('any policy, with a rotation that stands still for any time', () => {
   const seconds = (...values: number[]) => fc.constantFrom(...values);
   const policies = fc
     .record({

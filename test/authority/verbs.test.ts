@@ -139,7 +139,7 @@ describe('activate', () => {
     assert.match(consequence ?? '', /may sign from 2026-11-29T12:05:30Z on.*no certificates are signed/);
   });
 
-  it('has a consequence while the root is in the bundle for less than the delay, whatever the pool says', () => {
+  it('has a consequence while the root is in the bundle for less than the delay, even if the pool has an earlier date', () => {
     const late = { ...timing, shownSince: new Map([[rootOf(unsigned) ?? '', now - 60]]) };
     const result = applyVerb(poolWith(second('trusted')), 'activate', 'ca-2', { ...facts, timing: late });
     assert.ok(result.ok);
@@ -383,7 +383,7 @@ describe('a rotation', () => {
   });
 });
 
-describe('whatever is done to a pool without --force', () => {
+describe('any steps of a pool without --force', () => {
   /** Certificates may be shorter than the longest ones, so that only the record shows when the last one ends. */
   const lifetimes = [3_600, day / 2, timing.certificateSeconds];
   /** How long a replica may sign by a pool that was changed. */

@@ -11,7 +11,7 @@ import { settle } from '../kube/fake-time.ts';
 import { type Answer, createScriptedApi } from '../kube/scripted-api.ts';
 
 /** Which of two tellings of the pool is the newer one, where the order of answers and events is decisive. */
-describe('the view of the pool, whatever comes first', () => {
+describe('the view of the pool, with answers and events in any order', () => {
   let sound: PoolDocument;
   let tainted: PoolDocument;
 

@@ -126,7 +126,7 @@ export const federationBadInput: readonly BadInput[] = [
     ['an endpoint with the SVID of another workload', 'with an SVID of another workload'],
     [
       'an endpoint with an SVID of another trust domain, such as our own',
-      'with an SVID of another trust domain, such as our own, whatever path it has',
+      'with an SVID of another trust domain, such as our own, with any path',
     ],
     ['an endpoint whose SVID has expired', 'with an SVID that has expired'],
     [
@@ -300,7 +300,7 @@ export const federationBadInput: readonly BadInput[] = [
     tests: [
       [
         resource,
-        'the one that was created first counts, or else the first by name, in whatever order they come',
+        'the FederatedTrustDomain that was created first counts, or the first by name, in any order of arrival',
       ],
       [contract, 'does not federate its own trust domain, and lets the first of two resources count'],
     ],

@@ -30,7 +30,7 @@ export const helperBadInput: readonly BadInput[] = [
   {
     input: 'to the helper: any other text as configuration',
     verdict: 'the helper does not start',
-    tests: [[configuration, 'never ends in another error than CONFIG_INVALID, whatever the text']],
+    tests: [[configuration, 'any text as configuration is read, or ends in CONFIG_INVALID']],
   },
   {
     input: 'to the helper: a file name with a path, or one that the helper uses itself, or that stands twice',

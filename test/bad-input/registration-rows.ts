@@ -269,15 +269,15 @@ export const registrationRows: readonly BadInput[] = [
     input: 'a registration or policy that is any other JSON',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registration, 'never throws, whatever the object is'],
-      [registeredName, 'never throws, whatever the object is, and then grants nothing'],
+      [registration, 'reading any object as a registration never throws'],
+      [registeredName, 'reading any object as a policy never throws, and grants nothing on error'],
     ],
   },
   {
     input: 'a policy with a prefix without a final `/`, a DNS name `*`, or the namespace `*`',
     verdict: 'grants nothing',
     tests: [
-      [registeredName, 'never throws, whatever the object is, and then grants nothing'],
+      [registeredName, 'reading any object as a policy never throws, and grants nothing on error'],
       [registeredName, 'reads the rest of a policy with something wrong'],
     ],
   },
@@ -406,7 +406,7 @@ export const registrationRows: readonly BadInput[] = [
       ],
       [
         contract,
-        'the signer tells the API server its trust domain, and `kubectl apply` refuses another one that is written out',
+        'the signer publishes its trust domain in the policy, and `kubectl apply` refuses a registration with another one',
       ],
     ],
   },
@@ -447,7 +447,10 @@ export const registrationRows: readonly BadInput[] = [
     verdict: 'written again',
     tests: [
       ['signers/registration-status.test.ts', 'restores a status that another client has overwritten'],
-      ['identity/registration-status.test.ts', 'is made from the spec, whatever the old status contains'],
+      [
+        'identity/registration-status.test.ts',
+        'the status of a registration is made from the spec only, and not from the old status',
+      ],
     ],
   },
 ];

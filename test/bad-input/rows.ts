@@ -104,8 +104,8 @@ export const badInput: readonly BadInput[] = [
     input: 'a CSR with a subject, names, extensions or attributes',
     verdict: ['Issued'],
     tests: [
-      [requests, 'issues the same name whatever the PKCS#10 request asks for'],
-      ['property/csr.test.ts', 'whatever else is asked for, only the ECDSA P-256 key is taken'],
+      [requests, 'issues the same name for every PKCS#10 request of a pod, whichever names it asks for'],
+      ['property/csr.test.ts', 'only the ECDSA P-256 key of a request is used, with anything else in it'],
     ],
   },
   {
@@ -126,8 +126,11 @@ export const badInput: readonly BadInput[] = [
     input: 'a request that was not made by a kubelet',
     verdict: 'refused by the admission policy',
     tests: [
-      ['manifests/admission.test.ts', 'a ServiceAccount creates none in v1, and is told who may'],
-      ['manifests/admission.test.ts', 'a ServiceAccount creates none in v1beta1, and is told who may'],
+      ['manifests/admission.test.ts', 'a ServiceAccount creates none in v1, and the refusal says who may'],
+      [
+        'manifests/admission.test.ts',
+        'a ServiceAccount creates none in v1beta1, and the refusal says who may',
+      ],
     ],
   },
   {

@@ -15,7 +15,7 @@ export const serviceDnsRows: readonly BadInput[] = [
       [names, 'a pod has no names if no Service selects it'],
       [
         contractDns,
-        'answers a request that waits for a Service at once when one selects the pod, and tells the pod why it waits',
+        'answers a request that waits for a Service at once when one selects the pod, and reports on the pod why it waits',
       ],
       [
         contractDns,
@@ -72,10 +72,7 @@ export const serviceDnsRows: readonly BadInput[] = [
     input: 'a namespace named `svc`, with hostnames that imitate Services of other namespaces',
     verdict: ['Issued'],
     tests: [
-      [
-        names,
-        'names are never those of a Service of another namespace, whatever the Services and the hostname',
-      ],
+      [names, 'names are never those of a Service of another namespace, with any Services and any hostname'],
     ],
   },
   {

@@ -100,7 +100,10 @@ export const workloadBadInput: readonly BadInput[] = [
     input: 'to the library: a root of our trust domain in the file of a federated one',
     verdict: 'it counts for neither',
     tests: [
-      [peers, 'of a named trust domain gives nothing to another, whatever its roots say'],
+      [
+        peers,
+        'a bundle of a named trust domain verifies no peer of another one, even if its roots name that',
+      ],
       [tokens, 'gives a trust domain nothing of a file that is named for another'],
     ],
   },

@@ -42,7 +42,7 @@ describe('a response of the Workload API', () => {
     assert.deepEqual([...read.value.federated.keys()].toSorted(), ['example.com', 'example.net']);
   });
 
-  it('is never read as a key with another certificate, and never throws, whatever was changed in it', () => {
+  it('is never read as a key with another certificate, and never throws, after any change of its bytes', () => {
     const changed = fc.tuple(fc.nat(response.length - 1), fc.nat(255));
     fc.assert(
       fc.property(fc.array(changed, { maxLength: 3 }), fc.nat(response.length), (changes, cut) => {

@@ -17,7 +17,7 @@ const fillers = '/api/v1/namespaces/bench/configmaps';
 const html = { headers: { 'content-type': 'text/html' }, body: '<html>It works!</html>' };
 
 /** Whatever the API server does, work goes on by itself afterwards, and each request gets one answer. */
-describe('a signer whose API server is in trouble', () => {
+describe('a signer whose API server has problems', () => {
   let controlPlane: ControlPlane;
   let proxy: FaultProxy;
   let api: ApiClient;

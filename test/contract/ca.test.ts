@@ -284,7 +284,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match(refused.stderr, /cannot update resource "secrets"/);
   });
 
-  it('dates a key that it adds by the clock of the API server, whatever that of this machine says', async () => {
+  it('dates a key that it adds by the clock of the API server, and not by that of this machine', async () => {
     await using proxy = await startFaultProxy({
       url: controlPlane.url,
       authority: controlPlane.authority.certificate,

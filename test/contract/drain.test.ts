@@ -10,7 +10,7 @@ import { answerTo, create, createPod, newRequestKey, requestFor } from './worklo
 
 const requests = 120;
 
-describe('a replica that is told to stop', () => {
+describe('a replica that gets SIGTERM', () => {
   let controlPlane: ControlPlane;
   let kubeconfig: string;
   let leaving: SignerProcess;

@@ -97,7 +97,7 @@ describe('readiness for the callers of an endpoint', () => {
     }
   });
 
-  it('before it knows the pods it is not ready, and tells no caller anything that it has not looked up', async () => {
+  it('before it knows the pods it is not ready, and looks up the pod of each caller before it answers', async () => {
     await putPool(controlPlane, pool);
     await waitFor('the endpoint', async () =>
       (await asked(probe)).text.includes('[+]token-endpoint listens'),

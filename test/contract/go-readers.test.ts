@@ -87,7 +87,7 @@ test('we and Go find the same keys in changed public keys', async () => {
   await compare(questions('spki', seeds), ({ der }, answer) => difference(readSubjectKey(der), answer));
 });
 
-test('whatever the API server could read of a request, we read', async () => {
+test('we read every request that the API server can read', async () => {
   const seeds = subjectKeyNames.map((name) => stubRequest(key(name)));
   await compare(questions('csr', seeds), ({ der }, answer) => {
     const ours = readCsrKey(der);
@@ -128,7 +128,7 @@ const segments = fc
   .string({ unit: fc.constantFrom(...'aZ09-_.'), minLength: 1, maxLength: 253, size: 'max' })
   .filter((segment) => segment !== '.' && segment !== '..');
 
-test('whatever the trust domain, the names and the dates: Go reads the leaf, and finds its key', async () => {
+test('Go reads a leaf with any trust domain, names and dates, and finds its key', async () => {
   const { templateFor, signer } = authorityOf(await makeCa({ keyName: 'Ed25519' }));
   const template = templateFor(svidProfile);
   const inputs = fc.sample(

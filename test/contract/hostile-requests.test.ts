@@ -82,7 +82,7 @@ describe('requests of people who want more than they should have', () => {
   });
 
   for (const [index, value] of values.entries()) {
-    it(`an annotation is denied whatever its value: ${JSON.stringify(value).slice(0, 40)}`, async () => {
+    it(`an annotation is denied with any value: ${JSON.stringify(value).slice(0, 40)}`, async () => {
       const unverifiedUserAnnotations = { [`example.org/wish-${index}`]: value };
       const request = await requestFor(controlPlane, await createPod(controlPlane), {
         unverifiedUserAnnotations,

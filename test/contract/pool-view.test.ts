@@ -127,7 +127,7 @@ describe('the view of the pool', () => {
     return { ...pool, authorities: pool.authorities.map((each) => ({ ...each, tainted: true })) };
   };
 
-  it('keeps what the watch has told since a live read was answered', async () => {
+  it('keeps what the watch has reported since a live read was answered', async () => {
     const answered = Promise.withResolvers<void>();
     const released = Promise.withResolvers<void>();
     held = { onAnswer: answered.resolve, until: released.promise };

@@ -186,7 +186,7 @@ describe('the pool Secret, good and bad', () => {
     });
   }
 
-  it('tells the pod, by an Event, why it waits and what to do', async () => {
+  it('reports in an Event on the pod why it waits and what to do', async () => {
     await deletePool(controlPlane);
     await notReady(/no such Secret/);
     const pod = await createPod(controlPlane);

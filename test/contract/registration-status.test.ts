@@ -110,7 +110,7 @@ describe('registrations in a cluster', () => {
     );
   });
 
-  it('the signer tells the API server its trust domain, and `kubectl apply` refuses another one that is written out', async () => {
+  it('the signer publishes its trust domain in the policy, and `kubectl apply` refuses a registration with another one', async () => {
     const policy = `${api}/clusterregistrationpolicies/default`;
     const status = async () => (await controlPlane.request('GET', policy)).body.status?.trustDomains;
     const own = [{ className: '', trustDomain: 'example.org' }];

@@ -76,7 +76,7 @@ describe('requests, good and bad', () => {
     assert.equal(uriOf(status.certificateChain), 'URI:spiffe://example.org/ns/default/sa/default');
   });
 
-  it('issues the same name whatever the PKCS#10 request asks for', async () => {
+  it('issues the same name for every PKCS#10 request of a pod, whichever names it asks for', async () => {
     const wishes = [
       { name: 'CN=admin' },
       {

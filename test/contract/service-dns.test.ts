@@ -168,7 +168,7 @@ describe('the signer service-dns on a cluster', () => {
     ]);
   });
 
-  it('answers a request that waits for a Service at once when one selects the pod, and tells the pod why it waits', async () => {
+  it('answers a request that waits for a Service at once when one selects the pod, and reports on the pod why it waits', async () => {
     const pod = await podOf('late');
     const request = await ask(pod);
     const wait = await waitOf(request);

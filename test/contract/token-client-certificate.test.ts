@@ -328,7 +328,7 @@ describe('the token endpoint, called with a client certificate', () => {
     assert.equal(await reasonOf(alike), 'CertificateOfInfrastructure');
   });
 
-  it('tells a refusal on the pod once its certificate has proved whose it is', async () => {
+  it('a refusal is reported on the pod once its certificate has proved the pod', async () => {
     const pod = await createPod(controlPlane);
     const credentials = await issuedTo(controlPlane, pod);
     const { json } = await callWith(credentials, { body: JSON.stringify({ audience: endpointAudience }) });

@@ -191,7 +191,7 @@ describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a 
     await proxy.stop();
   });
 
-  it('what is no good at the endpoint is told with the reason, and without the token', async () => {
+  it('the command prints why the endpoint refuses a token, and not the token', async () => {
     const psat = await psatOf('other', ['https://kubernetes.default.svc', 'x']);
     const { code, stdout, stderr } = await exchange(psat);
     assert.equal(code, 1);

@@ -25,7 +25,7 @@ import { createPod } from './workloads.ts';
 const formerIssuer = 'https://former.example';
 
 /** What the token endpoint does when something around it fails or is set up otherwise. */
-describe('the token endpoint in trouble', () => {
+describe('the token endpoint during outages', () => {
   let controlPlane: ControlPlane;
   let proxy: FaultProxy;
   let installed: Awaited<ReturnType<typeof installTokenEndpoint>>;

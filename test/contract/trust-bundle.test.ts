@@ -107,7 +107,7 @@ describe('the trust bundle before the signature', () => {
     return new X509Certificate(certificateChain ?? '');
   }
 
-  it('keeps a request open while the API server refuses the bundle, tells the pod, and issues once it is taken', async () => {
+  it('keeps a request open while the API server refuses the bundle, reports that on the pod, and issues once it is accepted', async () => {
     const refused = proxy.add({ ...published, fault: { kind: 'answer', status: 403 } });
     signer = await start('signer-a');
     await notReady(
@@ -130,7 +130,7 @@ describe('the trust bundle before the signature', () => {
     assert.ok(leaf.verify(issuer.publicKey));
   });
 
-  it('is made of what the Secret says now, and not of what the watch has told of it', async () => {
+  it('is made of the current Secret, and not of what the watch has reported of it', async () => {
     await waitFor('a watch of the pool', () => watchesOf('/secrets').length > 0);
     const [watch] = watchesOf('/secrets');
     watch?.silence();

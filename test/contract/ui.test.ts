@@ -168,7 +168,7 @@ describe('kubespiffe ui', () => {
     assert.deepEqual(wrong, []);
   });
 
-  it('shows what a tenant has written as text, whatever it is', async () => {
+  it('shows everything that a tenant has written as text', async () => {
     const { page, wrong } = await open('/pods/team-1/hostile');
     await page.getByText(`example.org/x=${markup}`).waitFor();
     assert.equal(await page.locator('img').count(), 0);

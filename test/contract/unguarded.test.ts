@@ -157,7 +157,7 @@ describe('a signer whose admission policy is missing or changed', () => {
     ],
   ];
 
-  it('can tell by the generation whether it missed a change of the policy or its binding', async () => {
+  it('sees by the generation whether it missed a change of the policy or its binding', async () => {
     for (const [path, field, value] of [
       [policyPath, 'failurePolicy', 'Ignore'],
       [bindingPath, 'validationActions', ['Warn']],

@@ -98,7 +98,7 @@ describe('a cluster without ClusterTrustBundles', () => {
     }
   });
 
-  it('tells once, and not again and again, that a bundle cannot be published', () => {
+  it('logs once, and not again and again, that a bundle cannot be published', () => {
     const told = endpoint.signer
       .lines()
       .filter(({ msg }) => /serves no ClusterTrustBundles/.test(String(msg)));

@@ -322,7 +322,7 @@ describe('a certificate over HTTP', () => {
       assert.ok(['PodGone', 'TokenRefused'].includes(String(answer.json.reason)), answer.text);
     });
 
-    it('to a pod that has finished, at once, which is told on the pod', async () => {
+    it('to a pod that has finished, at once, and reports that on the pod', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenOf(pod);
       parted(await endpoint.certify(token, request));
@@ -331,7 +331,7 @@ describe('a certificate over HTTP', () => {
       assert.deepEqual(await eventOn(pod), { reason: 'PodFinished', type: 'Warning' });
     });
 
-    it('to a pod that asks too often, for whatever it asks', async () => {
+    it('to a pod that sends too many requests of any kind', async () => {
       const pod = await createPod(controlPlane);
       const [token, forTokens] = [await tokenOf(pod), await tokenFor(controlPlane, pod)];
       const answers = await Promise.all(Array.from({ length: 60 }, () => endpoint.certify(token, request)));

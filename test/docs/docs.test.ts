@@ -35,7 +35,7 @@ test('every outcome of a request has its heading, and every heading its outcome'
   assert.deepEqual(titlesBelow(page, 'Of requests').sort(), Object.keys(outcomes).sort());
 });
 
-test('the verdict of every outcome, and whether it is told on the pod, is what the page says', async () => {
+test('the verdict of every outcome, and whether it is reported on the pod, is what the page says', async () => {
   const { text } = await readPage('docs/reference/outcomes.md');
   for (const [reason, outcome] of Object.entries(outcomes)) {
     const paragraph = text.split(`\n### ${reason}\n\n`)[1]?.split('\n\n')[0] ?? '';

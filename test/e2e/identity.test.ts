@@ -142,7 +142,7 @@ for (const choice of clusterChoices()) {
 
     test('after a restart of kubelet the files change under the running pods', renewFirstPods);
 
-    test('audit lines outlive their replica with the example of a log collector, and tell which pod had a certificate', async () => {
+    test('audit lines outlive their replica with the example of a log collector, and show which pod had a certificate', async () => {
       const { controlPlane, node } = installation;
       const kept = join(folder, 'kubespiffe-audit.log');
       const example = (await readFile(auditLogExample, 'utf8'))
@@ -377,7 +377,7 @@ for (const choice of clusterChoices()) {
       assert.match(printed, /^kubespiffe \d+\.\d+\.\d+ /);
     });
 
-    test('a signer logs at debug when it is told to as its page says, and no more when it is told again', async () => {
+    test('a signer logs at debug after the signal that its page describes, and no more after the second one', async () => {
       const { kubectl } = installation.controlPlane;
       const inNamespace = ['--namespace', 'kubespiffe'];
       const signers = [...inNamespace, '--selector', 'app.kubernetes.io/component=signer'];

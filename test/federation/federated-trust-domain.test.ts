@@ -91,7 +91,7 @@ describe('reading a FederatedTrustDomain', () => {
     }
   });
 
-  it('never throws, whatever the object is', () => {
+  it('reading any object as a FederatedTrustDomain never throws', () => {
     const anything = fc.anything({ maxDepth: 4 });
     const ofOurs = fc.record(
       { trustDomain: anything, bundleEndpoint: anything, bundle: anything, refreshHint: anything },
@@ -112,7 +112,7 @@ describe('several resources for one trust domain', () => {
       spec: { trustDomain, bundle: '{}' },
     });
 
-  it('the one that was created first counts, or else the first by name, in whatever order they come', () => {
+  it('the FederatedTrustDomain that was created first counts, or the first by name, in any order of arrival', () => {
     const all = [
       named('late', '2026-11-29T12:00:01Z'),
       named('b', '2026-11-29T12:00:00Z'),

@@ -16,7 +16,7 @@ test('no two resources share a bundle, also where one is named as the preview of
   assert.equal(new Set(names).size, 2 * resources.length);
 });
 
-test('no two trust domains share a bundle, whatever characters they have', () => {
+test('no two trust domains share a bundle, with any characters in their names', () => {
   const names = [
     'a_b',
     '.a_b',

@@ -342,7 +342,7 @@ describe('what a tenant tries with a WorkloadRegistration or a label', () => {
     });
   }
 
-  it('is below his namespace in every case, and never reserved, whatever labels, annotations and template are', () => {
+  it('the name of a tenant is below its namespace and never reserved, with any labels, annotations and template', () => {
     const word = fc.constantFrom(
       'ns',
       'shop',
@@ -452,7 +452,7 @@ describe('a ClusterRegistrationPolicy', () => {
     assert.deepEqual([...grants], [['shop', { pathPrefixes: ['/b/'], dnsNames: ['x.example'] }]]);
   });
 
-  it('never throws, whatever the object is, and then grants nothing', () => {
+  it('reading any object as a policy never throws, and grants nothing on error', () => {
     fc.assert(fc.property(fc.anything(), (wire) => assert.equal(readPolicy(wire).grants.size, 0)));
     assert.equal(readPolicy({ spec: { grants: { length: 3 } } }).grants.size, 0);
     assert.equal(readPolicy({ spec: { grants: [null, 'x', [], { namespaces: 'shop' }] } }).grants.size, 0);

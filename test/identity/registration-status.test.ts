@@ -170,7 +170,7 @@ describe('the status of a registration', () => {
     assert.deepEqual(times({ 'shop/p': ambiguous }), [now, earlier, now]);
   });
 
-  it('is made from the spec, whatever the old status contains', () => {
+  it('the status of a registration is made from the spec only, and not from the old status', () => {
     fc.assert(
       fc.property(fc.anything(), (observed) => {
         assert.equal(statusAfter({ 'shop/p': named }, { observed }).conditions.length, 3);

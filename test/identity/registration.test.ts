@@ -197,7 +197,7 @@ describe('reading a registration', () => {
     });
   }
 
-  it('never throws, whatever the object is', () => {
+  it('reading any object as a registration never throws', () => {
     const fields = [
       'podSelector',
       'spiffeIDTemplate',

@@ -202,7 +202,7 @@ describe('the DNS names of a pod', () => {
     assert.equal(named().ok, false);
   });
 
-  it('names are never those of a Service of another namespace, whatever the Services and the hostname', () => {
+  it('names are never those of a Service of another namespace, with any Services and any hostname', () => {
     const label = fc.constantFrom('svc', 'a');
     const key = fc.tuple(label, label).map((parts) => parts.join('/'));
     const headless = fc.constant({ ...web, clusterIP: 'None' });

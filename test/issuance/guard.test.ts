@@ -83,7 +83,7 @@ test('requests of the first three seconds of a policy are not believed, nor are 
   assert.equal(guard.reason(), undefined);
 });
 
-test('a policy that was changed back is in force from then on, whatever its age', async () => {
+test('a policy of any age that was changed back is in force from then on', async () => {
   const { guard, policies, bindings, said, policyOf, bindingOf, reasonAt, advance } = setUp();
   policies.replace([[admissionPolicyName, policyOf(-3600)]]);
   bindings.replace([[admissionPolicyName, bindingOf(-3600)]]);

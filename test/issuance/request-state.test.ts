@@ -154,7 +154,7 @@ describe('the life of a request', () => {
     }
   });
 
-  it('leaves nothing behind, whatever a late worker does with a request that was forgotten', () => {
+  it('leaves nothing behind when a late worker uses a request that was forgotten', () => {
     const { states, see } = makeStates();
     const state = see('uid');
     states.forget('uid');

@@ -42,7 +42,7 @@ const terminal = (type: string, certificateChain?: string): PodCertificateReques
 });
 
 describe('the answer to a request', () => {
-  it('names the request by its UID, carries no resourceVersion, and tells times in whole seconds', () => {
+  it('names the request by its UID, carries no resourceVersion, and has times in whole seconds', () => {
     assert.deepEqual(JSON.parse(issued.body), {
       metadata: { uid: request.uid },
       status: {

@@ -225,7 +225,7 @@ describe('a key outside of the pool', () => {
     assert.equal(backend.key.problem(), undefined);
   });
 
-  it('gives a signature that verifies or none, whatever its backend does, and recovers once that is well', () => {
+  it('gives a signature that verifies or none, with any behaviour of its backend, and recovers once that works', () => {
     const moods = fc.constantFrom<Mood>('well', 'refuses', 'hangs', 'has another key', 'does not open');
     const step = fc.record({ mood: moods, ms: fc.integer({ min: 0, max: 40_000 }), signs: fc.nat(6) });
     return fc.assert(

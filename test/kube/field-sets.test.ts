@@ -39,7 +39,7 @@ describe('the field sets of an object', () => {
     });
   }
 
-  it('are told from a text that looks like them', () => {
+  it('field sets are distinguished from a text that looks like them', () => {
     const text = '"fieldsV1":{"f:spec":{}} and {"fieldsV1":{';
     assert.deepEqual(read(objectWith([], text)), objectWith([], text));
     assert.deepEqual(read(objectWith([{ 'f:spec': {} }], text)), objectWith([{}], text));
@@ -55,7 +55,7 @@ describe('the field sets of an object', () => {
     });
   }
 
-  it('change nothing else, whatever is in them and beside them, and however the line is cut', () => {
+  it('removing field sets changes nothing else, with any content in and beside them, and any cut of the line', () => {
     const fieldSet = fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue());
     fc.assert(
       fc.property(

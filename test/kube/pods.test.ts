@@ -225,7 +225,7 @@ describe('the pod that a request or credential names', () => {
     assert.deepEqual(lookup, { kind: 'found', pod: aPod() });
   });
 
-  it('is read at the path of a pod, whatever its name', async () => {
+  it('a pod is read at its own path, with any name', async () => {
     const api = createScriptedApi();
     api.answer = () => ({ status: 403 });
     const odd = { ...named, namespace: '../x', podName: 'y/../../secrets?z' };

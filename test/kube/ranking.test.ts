@@ -6,7 +6,7 @@ import { ranking } from '../../signer/kube/ranking.ts';
 const replicas = fc.uniqueArray(fc.stringMatching(/^[a-z0-9-]{1,20}$/), { minLength: 1, maxLength: 5 });
 
 describe('the ranking of replicas for a request', () => {
-  it('is the same whatever order a replica knows the others in', () => {
+  it('the ranking is the same for any order of the replicas', () => {
     fc.assert(
       fc.property(fc.uuid(), replicas, (uid, names) => {
         assert.deepEqual(ranking(uid, names.toReversed()), ranking(uid, names));

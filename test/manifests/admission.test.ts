@@ -89,7 +89,7 @@ for (const version of ['v1', 'v1beta1'] as const) {
     'a user in the group of nodes without the name of one',
     'a ServiceAccount',
   ]) {
-    test(`${who} creates none in ${version}, and is told who may`, async () => {
+    test(`${who} creates none in ${version}, and the refusal says who may`, async () => {
       const answer = await strangers.get(who)?.(
         'POST',
         requestsPath(version),

@@ -47,7 +47,7 @@ test('an error is logged with its message and stack', () => {
   assert.match(error.stack, /log\.test\.ts/);
 });
 
-test('an audit record is one line, marked as audit, whatever the log level', () => {
+test('an audit record is one line, marked as audit, at any log level', () => {
   const destination = memory();
   createLogger({ level: 'error', destination });
   const audit = createAudit({ replica: 'signer-0', destination, time: realTime });

@@ -9,7 +9,7 @@ function start() {
 }
 
 describe('news of a loop', () => {
-  test('trouble that goes on is news once, also where two kinds take turns', () => {
+  test('a lasting problem is news once, even if two problems alternate', () => {
     const { state, isNews } = start();
     const told: string[] = [];
     for (let round = 0; round < 100; round += 1) {
@@ -20,7 +20,7 @@ describe('news of a loop', () => {
     assert.deepEqual(told, ['refused', 'the API server answered 503']);
   });
 
-  test('trouble that was not seen for more than a minute is news again', () => {
+  test('a problem that was not seen for more than a minute is news again', () => {
     const { state, isNews } = start();
     assert.equal(isNews('refused'), true);
     state.now += 60_001;

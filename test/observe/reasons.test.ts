@@ -18,6 +18,6 @@ test('what a person reads is one or more whole sentences, and has room for the d
   }
 });
 
-test('a detail is put in as it is, whatever is in it', () => {
+test('a detail is inserted unchanged, even if it looks like a placeholder', () => {
   assert.match(explain('PodGone', 'a $& b $1'), /\(a \$& b \$1\)/);
 });

@@ -4,7 +4,7 @@ import { describe as descriptionOf, refuse } from '../../signer/observe/checked.
 import { refusals } from '../../signer/observe/refusals.ts';
 
 describe('descriptions', () => {
-  it('are in the characters of RFC 6749 5.2, whatever the detail', () => {
+  it('a refusal has only the characters of RFC 6749 5.2, with any detail', () => {
     for (const code of Object.keys(refusals) as (keyof typeof refusals)[]) {
       const text = descriptionOf(refuse(code, 'a "quote", a \\ and \u00e4\r\n\u0000 $& {}'));
       assert.match(text, /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/, code);

@@ -45,7 +45,7 @@ test('readyz is short when all is well, and long on ?verbose', async () => {
   await server.closed;
 });
 
-test('readyz leaves out of account what it is told to exclude, and nothing else', async () => {
+test('readyz ignores the checks that its query excludes, and no others', async () => {
   const { server, health, get, stop } = await start(['spiffe/pool', 'clock', 'caches']);
   health.set('spiffe/pool', false, 'AuthorityExpiring: 40 min left');
   health.set('clock', true, 'well');
@@ -62,7 +62,7 @@ test('readyz leaves out of account what it is told to exclude, and nothing else'
   await server.closed;
 });
 
-test('livez answers whatever readiness says', async () => {
+test('livez answers also while the replica is not ready', async () => {
   const { server, health, get, stop } = await start();
   health.set('pool', false, 'PoolEmpty');
   assert.deepEqual(await get('/livez').then(({ status, body }) => [status, body]), [200, 'ok\n']);

@@ -58,7 +58,7 @@ const attributes = fc.array(
 );
 
 for (const name of subjectKeyNames) {
-  test(`whatever else is asked for, only the ${name} key is taken`, async () => {
+  test(`only the ${name} key of a request is used, with anything else in it`, async () => {
     const keys = await webKeyPair(name, key(name).privateKey);
     const expected = supportedKey(key(name).spki);
     await fc.assert(

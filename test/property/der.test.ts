@@ -39,7 +39,7 @@ test('content of any length comes back', () => {
   );
 });
 
-test('an element is read where it stands, whatever surrounds it', () => {
+test('an element is read at its place, with any bytes around it', () => {
   fc.assert(
     fc.property(fc.uint8Array(), fc.uint8Array(), fc.uint8Array(), (before, content, after) => {
       const der = sequence(octetString(content));

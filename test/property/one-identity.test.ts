@@ -119,7 +119,7 @@ test('both look at the pod alike: what is not the pod of the request, or is over
   ]);
 });
 
-test('no pod has an identity of the infrastructure, whatever it is called', () => {
+test('no pod with any name has an identity of the infrastructure', () => {
   const tricky = fc.constantFrom(
     'kubespiffe',
     '..',

@@ -45,7 +45,7 @@ test('refuses bytes that are not UTF-8, or begin with a mark of byte order', () 
   assert.ok(parseJsonBytes(Buffer.from('{"é":1}'), 'it').ok);
 });
 
-test('reads whatever JSON.stringify writes of an object, as JSON.parse does', () => {
+test('reads everything that JSON.stringify writes of an object, as JSON.parse does', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
       const text = JSON.stringify(value);

@@ -23,7 +23,7 @@ describe('the launcher', () => {
     assert.match(stdout, /^kubespiffe \d+\.\d+\.\d+ \(Node\.js 2[4-9]/);
   });
 
-  it('says what to do when the Node it is told to use is too old', async () => {
+  it('says what to do when the configured Node is too old', async () => {
     const old = join(dir, 'old-node');
     writeFileSync(old, '#!/bin/sh\necho 20\n');
     chmodSync(old, 0o755);
@@ -261,7 +261,7 @@ describe('`ca create --dry-run`', () => {
     assert.match(pool.authorities[0].privateKey, /--show-private-key/);
   });
 
-  it('is for the pool of manifests/base unless told otherwise', async () => {
+  it('is for the pool of manifests/base by default', async () => {
     const { stdout } = await run(['ca', 'create', '--ca-id', 'a', '--trust-domain', 'td', '--dry-run']);
     const { namespace, name } = parse(stdout).metadata;
     assert.equal(`${namespace}/${name}`, signerSettings.pool.default);

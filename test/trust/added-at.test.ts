@@ -77,7 +77,7 @@ describe('the times at which roots were added to a bundle', () => {
     assert.deepEqual([...addedAtIn(undefined, now)], []);
   });
 
-  it('are never earlier than the write that added the root, whatever writes follow', () => {
+  it('the dates of roots are never earlier than the write that added the root, after any later writes', () => {
     const write = fc.record({
       roots: fc.subarray([a, b, c], { minLength: 1 }),
       waited: fc.nat({ max: 600 }),

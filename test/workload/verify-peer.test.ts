@@ -249,7 +249,7 @@ describe('a file with roots', () => {
     assert.deepEqual(read.value.leftOut, ['root 3: it has no SPIFFE ID; say which trust domain it is of']);
   });
 
-  it('of a named trust domain gives nothing to another, whatever its roots say', async () => {
+  it('a bundle of a named trust domain verifies no peer of another one, even if its roots name that', async () => {
     const nameless = await makeCa({ withoutUri: true });
     const read = readBundles(world.ca.pem + world.partner.pem + nameless.pem, 'example.com');
     assert.ok(read.ok);

@@ -45,7 +45,7 @@ test('reads a root made by another library', async () => {
   assert.deepEqual(facts.keyId, facts.authorityKeyId);
 });
 
-test('tells who has signed', async () => {
+test('a certificate shows which CA signed it', async () => {
   const root = await makeCa({ key: key('Ed25519') });
   const other = await makeCa({ keyName: 'ECDSA P-256' });
   const intermediate = await makeCa({ keyName: 'ECDSA P-256', subject: 'CN=below', issuer: root });

@@ -64,7 +64,7 @@ test('an element inside another may not reach beyond it, though the array goes o
   assert.throws(() => childrenOf(inner), { code: 'DER_INVALID' });
 });
 
-test('a cursor tells what is missing and what is too much', () => {
+test('a cursor reports which element is missing and which is one too many', () => {
   const outer = soleElement(bytes('30 06 02 01 05 02 01 06'), tags.sequence, 'the list');
   const fields = cursor(outer);
   assert.equal(fields.peek(), tags.integer);

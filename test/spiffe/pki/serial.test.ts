@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
 
-test('a serial has 20 octets, is positive and minimal, whatever the random source gives', () => {
+test('a serial has 20 octets, is positive and minimal, with any output of the random source', () => {
   for (const octet of [0x00, 0x3f, 0x40, 0x7f, 0x80, 0xff]) {
     const serial = makeSerial((octets) => new Uint8Array(octets).fill(octet));
     assert.equal(serial.length, 20);

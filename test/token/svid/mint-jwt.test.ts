@@ -54,7 +54,7 @@ describe('a JWT-SVID', () => {
     });
   }
 
-  it('of ES256 verifies whatever the lengths of r and s: short ones come once in 128 times', async () => {
+  it('a JWT-SVID of ES256 verifies with r and s of any length: short ones come once in 128 times', async () => {
     for (let i = 0; i < 600; i += 1) {
       const token = await mint('ES256', [`audience-${i}`]);
       await compactVerify(token, keys.ES256.publicKey, { algorithms: ['ES256'] });
