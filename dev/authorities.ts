@@ -40,7 +40,7 @@ export async function createAuthorities(needs: {
     ];
   }
 
-  // Of the same moment: no bundle is ever without the next ones, so they may sign from the start.
+  // Made at the same moment: every bundle has the next authorities too, so they may sign from the start.
   const start = seconds();
   const first = await makeAuthorities(start);
   const next = await makeAuthorities(start);

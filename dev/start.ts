@@ -15,10 +15,10 @@ export interface DevOptions {
   readonly folder: string;
   readonly uid: number;
   readonly trustDomain: string;
-  /** Of certificates. */
+  /** Lifetime of certificates. */
   readonly lifetimeSeconds: number;
   readonly workloads: readonly WorkloadName[];
-  /** Of the token endpoint on loopback; 0 for any. */
+  /** Port of the token endpoint on loopback; 0 for any. */
   readonly port: number;
   /** Takes lines for people about what happened. */
   readonly log: (line: string) => void;

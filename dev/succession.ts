@@ -5,7 +5,7 @@ import type { Seconds } from '../spiffe/pki/time.ts';
 
 /**
  * How the authorities of a development pool follow each other: with the states and dates of every pool, but in seconds.
- * Of each kind one signs and the next one is published already. Pure.
+ * One authority of each kind signs, and the next one is published already. Pure.
  */
 
 export interface Delays {

@@ -50,9 +50,9 @@ export function shown(value: unknown): string {
 }
 
 /**
- * How many names stand in a text that is known to be JSON: a string is a name where a colon follows it. Of a name that
- * stands twice in one object, however it is escaped, the parsed value has one member only, so that the two counts
- * differ. Counted without taking the strings out: every ServiceAccount token passes here twice.
+ * Counts the names in a text that is known to be JSON: a string is a name if a colon follows it. A name that stands
+ * twice in one object, in any escaping, becomes one member of the parsed value, so the two counts differ. Counted
+ * without copying the strings, because every ServiceAccount token passes here twice.
  */
 function countNames(json: string): number {
   const strings = /"[^"\\]*(?:\\.[^"\\]*)*"\s*:?/g;

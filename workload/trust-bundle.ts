@@ -17,7 +17,7 @@ export interface TrustBundle {
 /** Trust bundles by the name of their trust domain, such as `example.org`. Never changed: a new map replaces it. */
 export type TrustBundles = ReadonlyMap<string, TrustBundle>;
 
-/** One map of all of these. Of a trust domain that is in several, the last one with roots gives the roots, and so for keys. */
+/** Merges all of these into one map. For a trust domain in several, the last one with roots gives the roots, and so for keys. */
 export function mergeBundles(all: Iterable<TrustBundles>): TrustBundles {
   const merged = new Map<string, TrustBundle>();
   for (const [name, { roots, jwtKeys }] of [...all].flatMap((bundles) => [...bundles])) {

@@ -4,7 +4,7 @@ export interface Architecture {
   readonly name: string;
   /** The npm package with its Node. */
   readonly npmPackage: string;
-  /** Of the folder of its libraries in Debian. */
+  /** Name of the folder of its libraries in Debian. */
   readonly triplet: string;
   /** Where Node expects the dynamic loader, without the leading slash. */
   readonly loader: string;

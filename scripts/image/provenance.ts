@@ -10,7 +10,7 @@ const run = promisify(execFile);
 /** What a build was made of and what it made. */
 export interface Build {
   readonly reference: string;
-  /** Of the image, `sha256:…`. */
+  /** Digest of the image, `sha256:…`. */
   readonly digest: string;
   readonly architectures: readonly string[];
   /** Where the source is published, if it is. */

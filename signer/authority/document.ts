@@ -40,7 +40,7 @@ export interface CompiledAuthority
   extends Pick<AuthorityRecord, 'id' | 'state' | 'tainted' | 'createdAt' | 'publishedAt'> {
   /** Where it stands, such as `pool.authorities[0]`. */
   readonly field: string;
-  /** Of the key that signs, such as `ECDSA P-256`. */
+  /** Algorithm of the key that signs, such as `ECDSA P-256`. */
   readonly keyType: string;
 }
 

@@ -136,7 +136,7 @@ function repairOf(problem: PoolProblem, pool: JsonObject, now: Seconds): Repaire
   return replaced(`remove the key of ${name}: it does not sign, and its root stays`, without('privateKey'));
 }
 
-/** Of two active authorities, the one that began later signs, unless it is tainted and the other is not. */
+/** If two authorities are active, the one that began later signs, unless it is tainted and the other is not. */
 function oneActive(
   pool: JsonObject,
   authorities: readonly unknown[],

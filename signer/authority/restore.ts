@@ -78,7 +78,7 @@ function rootsRetiredIn(authorities: readonly AuthorityRecord[]): ReadonlySet<st
   return retired.difference(rootsOf(authorities.filter(({ state }) => isPublished(state))));
 }
 
-/** Of each kind one stays active: one that may sign rather than a tainted one, and of those the copy's. */
+/** Keeps one authority of each kind active: one that may sign before a tainted one, then one of the copy before others. */
 function oneActiveEach(
   authorities: readonly AuthorityRecord[],
   kept: ReadonlySet<string>,

@@ -50,8 +50,7 @@ export function sequenceProblem(
 
 /**
  * The sequence of a pool that takes the place of others, at `now` in seconds since the epoch: above all that are
- * known. Of a pool that was lost nobody may know the sequence any more, but it has grown by one with each change, and
- * the time has grown faster.
+ * known. The sequence of a lost pool may be unknown. It grew by one with each change, and the time has grown faster.
  */
 export function freshSequence(now: number, ...known: readonly number[]): number {
   return Math.max(now, ...known.map((sequence) => sequence + 1));

@@ -26,7 +26,7 @@ import { isJwtKind, isPublished } from './states.ts';
 
 /** How long after it no longer signs an authority may still verify something. */
 export interface Lifetimes {
-  /** Of certificates, in seconds: at least the setting maxLifetime of the signer. Used where there is no proof. */
+  /** Lifetime of certificates, in seconds: at least the setting maxLifetime of the signer. Used if there is no proof. */
   readonly certificateSeconds: number;
   /** The proof: what the record of the pool says about an authority. */
   readonly mayHaveSignedUntil?: MayHaveSignedUntil;

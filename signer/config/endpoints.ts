@@ -14,7 +14,7 @@ export function resolveEndpoints(values: SettingValues, namespace: string) {
   if (!token && !bundleWebAddress && !bundleSpiffeAddress) return undefined;
   const service = `kubespiffe-tokens.${namespace}.svc`;
   return {
-    /** Of JWT-SVIDs and of the discovery document; there whenever there is a token endpoint. */
+    /** Issuer of JWT-SVIDs and of the discovery document; defined whenever there is a token endpoint. */
     issuer: values.jwtIssuer,
     refreshHintSeconds: Math.floor(values.tokenRefreshHint / 1000),
     /** DNS names of our own certificates. */

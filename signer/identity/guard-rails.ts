@@ -57,7 +57,7 @@ const isDnsPattern = (name: string) => isDnsName(name.replace(/^\*\./, ''));
 /** Who gives a name, and to whom. */
 export interface NameContext {
   readonly trustDomain: string;
-  /** Of the pod. */
+  /** Namespace of the pod. */
   readonly namespace: string;
   /** Whether the team of the namespace gives the name, and not the administrator of the cluster. */
   readonly isNamespaced: boolean;

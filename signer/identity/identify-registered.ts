@@ -68,7 +68,7 @@ function detailOf(
 }
 
 const mostHints = 3;
-/** Of so many registrations of the namespace, and of the cluster, those that could help are looked for. */
+/** Maximum number of registrations, of the namespace and of the cluster each, that are searched for hints. */
 const mostLooked = 50;
 
 /** Which label or ServiceAccount would make a registration match: first those of the team, then of the cluster. */

@@ -38,7 +38,7 @@ interface Counting {
 
 /**
  * A pod is counted for at most this many of the registrations that select it. Otherwise a tenant with thousands of
- * registrations for all of his pods would make memory and time grow as pods times registrations.
+ * registrations for all of its pods would make memory and time grow as pods times registrations.
  */
 const mostCounted = 100;
 

@@ -16,7 +16,7 @@ export interface Report {
   /** Milliseconds since the request was first seen. */
   readonly elapsedMs: number;
   readonly certificate?: IssuedCertificate | undefined;
-  /** Of the attempt that it came of; undefined where no trace is recorded. */
+  /** The span of the attempt; undefined if no trace is recorded. */
   readonly span?: Span | undefined;
 }
 

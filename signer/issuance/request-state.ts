@@ -56,7 +56,7 @@ export interface RequestState {
   answer: Answer | undefined;
   /** The newest attempt, while its bytes are kept. */
   attempt: Attempt | undefined;
-  /** Of the attempt that is under way, where its trace is recorded. */
+  /** The span of the attempt under way, if its trace is recorded. */
   span: Span | undefined;
   /** Attempts before it that may stand, the oldest first. */
   earlier: readonly EarlierAttempt[];

@@ -131,7 +131,7 @@ export function toCertificateRequest(
 /** Annotations that a signer knows: each key with a function that says why a value can never be right. */
 export type KnownAnnotations = Readonly<Record<string, (value: string) => string | undefined>>;
 
-/** Of annotations that are refused anyway, none is kept: their author decides how large they are. */
+/** Annotations that will be refused are not kept, because their author decides how large they are. */
 function readAnnotations(
   annotations: Readonly<Record<string, string>> | undefined,
   known: KnownAnnotations,

@@ -49,7 +49,7 @@ const signatureBytes = 1024;
 interface Module {
   readonly pkcs11: Pkcs11;
   readonly names: Pkcs11Package;
-  /** Of the token. */
+  /** The slot of the token. */
   readonly slot: Buffer;
 }
 

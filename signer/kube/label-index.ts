@@ -44,8 +44,8 @@ export function* keysSelected(
 /**
  * An index of what selects pods by their labels, such as Services. It goes by a label that the selector requires, with or
  * without its value, so that a pod is compared only with those that name one of its labels, and with those that require
- * none. Of several labels the one that the fewest others are found by is taken: a label that all objects of a team
- * require would find them all.
+ * none. If a selector requires several labels, the label with the fewest entries is used: a label that all objects of
+ * a team require would find them all.
  *
  * @param namespace of an entry: empty for objects that select in every namespace.
  */
@@ -117,7 +117,7 @@ export function createSelectorIndex<T>() {
   };
 }
 
-/** Of what requires no label. A label has a key. */
+/** The entry of selectors that require no label. A real label has a key. */
 const noLabel = ['', ''] as const;
 /** Stands for any value of a required label. No value has such a character. */
 const anyValue = '*';

@@ -38,7 +38,7 @@ const defaultBackoff: BackoffPolicy = { baseMs: 250, maxMs: 30_000 };
  * meanwhile. It holds keys, never objects: a worker reads the store again.
  *
  * With `flowOf` it is fair: namespaces take turns, and the nodes within one. No namespace gets all workers, so the
- * others go on when every call for one of them hangs. Of eight keys, one comes from the low priority if any waits.
+ * others go on when every call for one of them hangs. One key in eight comes from the low priority if any waits.
  */
 export function createQueue(needs: QueueNeeds) {
   const { monotonic, jitter, timer } = needs.time;

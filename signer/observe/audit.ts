@@ -59,7 +59,7 @@ export interface EndpointAuditRecord {
   /** `Issued`, or a code of the token endpoint's table of refusals. */
   reason: string;
   message?: string;
-  /** Of the caller, as the connection shows it. */
+  /** The caller's address, as the connection shows it. */
   address: string;
   namespace?: string;
   pod?: AuditedObject;

@@ -28,7 +28,7 @@ export interface Shared extends InformerNeeds {
   readonly membership: Membership;
   readonly clock: ServerClock;
   readonly guard: Guard;
-  /** Of the answers of all signers: they go to the same API server. */
+  /** One limit for the answers of all signers, which go to the same API server. */
   readonly writeLimit: WriteLimit;
   readonly permissions: Permissions;
   /** Other clusters of the trust domain, and other trust domains. */

@@ -40,8 +40,8 @@ export const withoutFederation: FederationView = {
 };
 
 /**
- * Each root and each kid once, in an order that does not depend on which cluster has it. Of two keys with one kid the one
- * with the lower thumbprint is taken, so that all replicas have the same. Pure.
+ * Each root and each kid once, in an order that does not depend on which cluster has it. If two keys have one kid, the
+ * key with the lower thumbprint is taken, so that all replicas take the same. Pure.
  */
 export function joinSiblings(all: Iterable<Sibling>): Siblings {
   const roots = new Map<string, CertificateFacts>();

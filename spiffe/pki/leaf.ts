@@ -61,7 +61,7 @@ const emptyName = sequence();
 const subjectKeyIdOid = objectIdentifier(oids.subjectKeyIdentifier);
 const none = new Uint8Array();
 
-/** Of the authority: the subject of its signing certificate, that certificate's key identifier, how it signs. DER. */
+/** The authority that signs: subject and key identifier of its certificate, and its signature algorithm. DER. */
 interface Issuer {
   readonly issuerDer: Uint8Array;
   readonly keyId: Uint8Array;

@@ -146,7 +146,7 @@ export const registrationRows: readonly BadInput[] = [
       [registeredName, 'gets no name: /ns/other by text'],
       [registeredName, 'gets no name: a path prefix that nobody granted'],
       [registeredName, 'gets no name: a grant of another namespace'],
-      [registeredName, 'gets no name: a namespace that begins like his own'],
+      [registeredName, 'gets no name: a namespace that begins like its own'],
       [registeredName, 'gets no name: the namespace without a name below it'],
     ],
   },
@@ -156,7 +156,7 @@ export const registrationRows: readonly BadInput[] = [
     tests: [
       [registeredName, 'gets no name: the infrastructure'],
       [registeredName, 'gets no name: the infrastructure by a label'],
-      [registeredName, 'gets no name: a pod of his own'],
+      [registeredName, 'gets no name: a pod of its own'],
       [registeredName, 'gets no name: a pod of another namespace'],
       [registeredName, 'gets no name: a pod by a label'],
       [

@@ -136,7 +136,7 @@ describe('what a tenant tries with a WorkloadRegistration or a label', () => {
       /is not below \/ns\/shop\//,
     ],
     [
-      'a namespace that begins like his own',
+      'a namespace that begins like its own',
       nameOf(aRegistration(labelled('/ns/shopping/sa/web'))),
       /is not below \/ns\/shop\//,
     ],
@@ -225,7 +225,7 @@ describe('what a tenant tries with a WorkloadRegistration or a label', () => {
       /is below \/kubespiffe\//,
     ],
     [
-      'a pod of his own',
+      'a pod of its own',
       nameOf(aRegistration(labelled('/ns/shop/pod/web-1')), {}, prefixed),
       /reserved for the signer kubespiffe.io\/pod-identity/,
     ],

@@ -98,7 +98,7 @@ function lists(shell: Shell, words: readonly Words[]): Readonly<Record<string, r
     VERBS: words.flatMap(verbsOf),
     CHOICES: words.flatMap(choicesOf),
     WORDS: words.map((each) => `"${each.path}") ${wordsFor(each)} ;;`),
-    // Of other values no shell can know what they may be.
+    // A shell cannot know other values.
     FILE_FLAGS: [namesOf(words, ({ takesFile }) => takesFile)],
     VALUE_FLAGS: [namesOf(words, ({ takesValue }) => takesValue)],
     COMPLETE: words.flatMap(fishLines),

@@ -20,7 +20,7 @@ const names = [
 ] as const;
 type MetricName = (typeof names)[number];
 
-/** Reads the metrics of the API server that answers. Of some megabytes, a few lines are kept. */
+/** Reads the metrics of the API server that answers. Only a few lines of some megabytes are kept. */
 export async function readMetrics(api: Transport): Promise<MetricLines> {
   const { body } = await api.request<string>({
     ...{ method: 'GET', path: '/metrics', accept: 'text/plain', resource: 'metrics', timeoutMs: 30_000 },

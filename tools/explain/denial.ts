@@ -46,7 +46,7 @@ export function denialsIn(
   return [...ofRequests, ...ofEvents].sort((one, other) => one.at.localeCompare(other.at));
 }
 
-/** Of several volumes the one that is still denied for the same reason says most. */
+/** If a pod has several volumes, the one that is still denied for the same reason says most. */
 function verdictNow(world: World, pod: string, signer: string | undefined, reason: string): Verdict | null {
   const facts = world.pods.store.get(pod);
   if (!facts) return null;

@@ -73,7 +73,7 @@ export function explainRequest({ wire, version }: ReadRequest, world: World): Re
 
 /** The pods were listed after the request was made, so that they need not be read once more. */
 function decisionOn(request: OpenRequest, world: World, { identify }: KnownSigner): Decision {
-  // Of a kubelet before 1.36 only v1beta1 shows the key. The signer reads it there.
+  // For a request of a kubelet before 1.36, only v1beta1 shows the key. The signer reads it there.
   const isHidden = hidesItsKey(request);
   const key = isHidden ? keyOf({ keyType: 'ECDSAP256' }) : readRequestKey(request.key);
   const usable = decideOnRequest(request, key);

@@ -28,7 +28,7 @@ export interface TokenExplanation {
 export interface TokenWishes {
   /** Seconds since the epoch. */
   readonly now: number;
-  /** Of the JWT-SVID that would be requested. */
+  /** Audience of the JWT-SVID that would be requested. */
   readonly audience?: string | undefined;
   /** The registration that the request would name. */
   readonly registration?: string | undefined;

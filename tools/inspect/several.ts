@@ -5,7 +5,7 @@ import { finding, type Inspection, type Section } from './report.ts';
 
 /**
  * Inspects the documents of a YAML stream, and the items of each List among them, as `kubectl get -o yaml` prints them.
- * Of several objects, those of other kinds are listed as not inspected, and one that cannot be read does not conform.
+ * With several objects, those of other kinds are listed as not inspected, and one that cannot be read does not conform.
  *
  * @throws CliError when there is one object and it cannot be inspected, or several and none can.
  */

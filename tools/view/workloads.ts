@@ -81,7 +81,7 @@ function newestFor(requests: readonly Asked[], names: readonly string[]): Asked 
   return newestOf(fitting) ?? newestOf(requests);
 }
 
-/** Of requests of the same second, the one that is open: something waits for it. */
+/** If requests are of the same second, the open one counts: something waits for it. */
 function newestOf(requests: readonly Asked[]): Asked | undefined {
   const isOpen = ({ explained }: Asked) => Number(explained.state === 'Open');
   const inOrder = (one: Asked, other: Asked) =>

@@ -98,7 +98,7 @@ export function whoHas(
       certificate: answer ? certificateOf(answer, roots) : null,
     });
   }
-  // Of pods that are gone, or can no longer ask.
+  // What is left are requests of pods that are gone, or can no longer ask.
   for (const answer of newest.values()) {
     const { metadata, spec } = answer.request;
     holders.push({

@@ -7,7 +7,7 @@ const headersFrame = 1;
 const flags = { padded: 0x08, priority: 0x20 };
 /** SETTINGS_MAX_FRAME_SIZE as the server has it. */
 const maxFrameLength = 16_384;
-/** Of :authority in the static table (RFC 7541 appendix A). */
+/** Index of :authority in the static table (RFC 7541 appendix A). */
 const authorityIndex = 1;
 
 /**

@@ -28,7 +28,7 @@ export function secretsOf({ svids, x509Bundles }: WorkloadState): ReadonlyMap<st
     ...(own.length > 0 ? [validationContext('ROOTCA', own)] : []),
     ...(all.length > 0 ? [validationContext('ALL', all)] : []),
   ];
-  // Of two SVIDs with the same ID, the first one counts.
+  // If two SVIDs have the same ID, the first one counts.
   const certificates = svids.toReversed().map((svid) => tlsCertificate(svid.spiffeId, svid));
   if (first) certificates.push(tlsCertificate('default', first));
   return new Map([...contexts, ...certificates].map((secret) => [secret.name, secret]));

@@ -53,7 +53,7 @@ async function statOf(pid: number): Promise<Stat | undefined> {
   };
 }
 
-/** Of a server with workers of the same name, the process that started them. */
+/** For a server with workers of the same name, the process that started them. */
 async function withName(name: string): Promise<Stat> {
   const pids = (await readdir('/proc')).filter((entry) => /^[0-9]+$/.test(entry)).map(Number);
   const stats = await Promise.all(pids.map(statOf));

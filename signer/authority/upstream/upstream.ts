@@ -3,7 +3,7 @@ import type { CaMaterial } from '../import.ts';
 
 /** What is asked of another CA: to sign a CA of ours. */
 export interface UpstreamRequest {
-  /** Of the authority. */
+  /** Id of the authority. */
   readonly id: string;
   /** PKCS#10, PEM. */
   readonly request: string;

@@ -58,7 +58,7 @@ export async function readApiServerFacts(needs: FactsNeeds): Promise<ApiServerFa
   return { issuers, audiences, ...(withoutDiscovery !== undefined && { withoutDiscovery }) };
 }
 
-/** Of the issuer, and of the keys that verify its tokens. */
+/** Why the issuer, and the keys that verify its tokens, could not be read. */
 export const discoveryForbidden =
   'the API server forbids the signer to read its issuer discovery; bind the ClusterRole ' +
   'system:service-account-issuer-discovery to its ServiceAccount, as manifests/token-endpoint does';

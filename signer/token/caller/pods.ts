@@ -27,9 +27,9 @@ export function isHeardFrom(pods: Store<PodFacts>, monotonic: number): boolean {
 }
 
 /**
- * The pod of a caller. The cache may answer when it was heard from lately. The API server itself has said lately of a
- * token that its pod lives. Of a certificate it was never asked, so the pod is read live, unless that was done a moment
- * ago: a watch that hangs unnoticed is no reason to serve a pod that is gone.
+ * The pod of a caller, from the cache if its watch is alive. For a token, a recent review has confirmed that the pod
+ * exists. A certificate has no review, so its pod is read from the API server, unless that was done a moment ago:
+ * a watch that hangs unnoticed must not serve a pod that is gone.
  */
 export async function lookUpCaller(
   caller: Caller,

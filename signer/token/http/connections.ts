@@ -39,7 +39,7 @@ export interface ConnectionNeeds {
   readonly clientCertificates: ClientCertificateLimits | undefined;
   /** The longest that a connection waits for its handshake, in milliseconds. */
   readonly handshakeMs: number;
-  /** Of new connections, by address: each costs a handshake, whether a request follows or not. */
+  /** Limits new connections by address: each costs a handshake, even if no request follows. */
   readonly rate: Limiter;
   /** Is called for each connection that was not let in. */
   readonly onCut: (cause: Excess) => void;

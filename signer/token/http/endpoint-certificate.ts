@@ -16,7 +16,7 @@ export interface EndpointCertificate extends ServerCertificate {
   readonly renewAt: number;
 }
 
-/** Of its own certificates. */
+/** Lifetime of the endpoint's own certificates. */
 export const endpointLifetimeSeconds = 24 * 3600;
 
 /**

@@ -19,9 +19,9 @@ import { sendRefusal } from './refusal.ts';
 export interface HttpNeeds {
   /** From `tlsOptions`. */
   readonly tls: ServerOptions;
-  /** Of requests, by address. */
+  /** Limits requests by address. */
   readonly addressLimits: Pick<Limiter, 'take'>;
-  /** Of new connections, by address. */
+  /** Limits new connections by address. */
   readonly connectionRate: Limiter;
   readonly limits?: HttpLimits;
   /** Called once for each request, with its outcome. Documents that were served are not reported. */

@@ -6,7 +6,7 @@ export const maxHeaderBytes = 16 * 1024;
 /** What one client, and all of them together, may use of a listener. Times in milliseconds. */
 export interface HttpLimits {
   readonly connections: ConnectionLimits;
-  /** Of a listener that asks its clients for certificates: each connection may hold much more memory there. */
+  /** For a listener with client certificates, where a connection may hold much more memory. */
   readonly connectionsWithCertificates: ConnectionLimits;
   readonly clientCertificates: ClientCertificateLimits;
   /** Requests at once; each waits for the API server at most. */

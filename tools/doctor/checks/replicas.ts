@@ -42,7 +42,7 @@ function waitingIn(pods: readonly PodView[], namespace: string): string {
   return '';
 }
 
-/** Who writes a Lease dates it by his own clock, and the API server dates the write by its own. */
+/** A replica dates its Lease by its own clock; the API server dates the write by its own. */
 export async function clocks(facts: Facts): Promise<Findings> {
   const own = (await facts.leases()).filter(isOfSigner);
   const nodes = (await facts.leases()).filter(({ metadata }) => metadata.namespace === nodeLeases);
