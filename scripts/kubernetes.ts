@@ -4,7 +4,7 @@ import { isKubernetesVersion, kubernetesReleases } from '../test/cluster/version
 
 for (const version of process.argv.slice(2)) {
   if (!isKubernetesVersion(version)) {
-    throw new Error(`Kubernetes ${version} is none of ${Object.keys(kubernetesReleases).join(', ')}`);
+    throw new Error(`Kubernetes ${version} is not one of ${Object.keys(kubernetesReleases).join(', ')}`);
   }
   const binaries = await findBinaries(version, { complete: true });
   console.log(`Kubernetes ${version}: ${binaries.command('kubectl')?.[0]}`);

@@ -12,7 +12,7 @@ import { answeredBy, type RequestAddress, requestFields, terminalCondition } fro
  */
 export interface PreparedAnswer {
   readonly body: string;
-  /** Tells our own answer from another replica's. */
+  /** Distinguishes our own answer from another replica's. */
   readonly certificateChain: string | undefined;
 }
 

@@ -116,7 +116,7 @@ export type Audit = (
 ) => void;
 
 /**
- * Makes the audit stream: the same output as the log in the same form, told apart by `"audit":true`. It is no logger,
+ * Makes the audit stream: the same output as the log in the same form, marked by `"audit":true`. It is not a logger,
  * because no log level may silence it.
  */
 export function createAudit(needs: { replica: string; destination: LogDestination; time: Time }): Audit {

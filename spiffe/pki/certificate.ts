@@ -111,7 +111,7 @@ function certificateOf(der: Uint8Array): CertificateFacts {
   validity.end('the validity');
   const subject = fields.next(tags.sequence, 'the subject');
   const spki = fields.next(tags.sequence, 'the public key');
-  // Between key and extensions version 2 had two identifiers; RFC 5280 4.1.2.8 tells CAs not to write them.
+  // Between key and extensions version 2 had two identifiers; RFC 5280 4.1.2.8 forbids CAs to write them.
   const extensions: Extension[] = [];
   if (fields.peek() !== undefined) {
     const wrapper = cursor(fields.next(contextTag(3), 'the extensions'));
