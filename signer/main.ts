@@ -84,7 +84,7 @@ async function runReplica(
   });
   log.info({ url: server.url, replica: config.replica, trustDomain: config.trustDomain }, 'signer starts');
 
-  const endsEarly = () => log.info({ reason: String(stopping.reason) }, 'signer ends before it has begun');
+  const endsEarly = () => log.info({ reason: String(stopping.reason) }, 'signer ends before it has started');
   const { kubeconfig, context } = config;
   const sources = { kubeconfig, context, env: process.env, time, signal: stopping };
   const credentials = await loadCredentials(sources).catch((error) => {

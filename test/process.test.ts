@@ -90,7 +90,7 @@ for (const [signal, flags] of [
       ...['--kubeconfig', kubeconfig, '--metrics-address', '127.0.0.1:0'],
       ...flags,
     );
-    assert.match(output, new RegExp(`"reason":"${signal}".*"signer ends before it has begun"`));
+    assert.match(output, new RegExp(`"reason":"${signal}".*"signer ends before it has started"`));
     assert.equal(code, 0);
   });
 }

@@ -42,7 +42,7 @@ export function answerRequest(
   if (!record || !asked) {
     const waiting = document.authorities.filter(({ request }) => request !== undefined);
     return refusal(
-      record ? `authority ${id} waits for no certificate` : `there is no authority ${id} in the pool`,
+      record ? `authority ${id} does not wait for a certificate` : `there is no authority ${id} in the pool`,
       waiting.length > 0
         ? `name one of ${waiting.map((each) => each.id).join(', ')}`
         : 'make a request with `kubespiffe ca csr` first',
@@ -93,7 +93,7 @@ function unknownRoot(root: CertificateFacts, known: readonly string[] | undefine
 const unfit = (what: string): Refusal =>
   refusal(
     `the certificate of the answer ${what}`,
-    'have the CA sign the request again, as it is, as that of a CA',
+    'have the CA sign the request again, unchanged and as a CA certificate',
   );
 
 /** Names of a CA go into no leaf, but a certificate with names that were not requested was made for another purpose. */

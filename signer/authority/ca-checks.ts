@@ -86,7 +86,7 @@ export function checkConstraints(
   const unknown = unprocessedExtensions(certificate);
   if (unknown.length > 0) {
     const what = `has the critical extension ${unknown.join(', ')}, so verifiers refuse what it signs`;
-    throw new ProblemFound(field, what, 'use a CA without it');
+    throw new ProblemFound(field, what, 'use a CA without this extension');
   }
   if (trustDomain === undefined) {
     const read = dnsConstraintsOf(certificate);

@@ -34,9 +34,9 @@ export async function crossSign(
   const full = fullPool(document);
   if (full) return full;
   for (const each of [record, issuer]) {
-    if (each.tainted) return refusal(`authority ${each.id} is tainted`, 'use one that is not');
+    if (each.tainted) return refusal(`authority ${each.id} is tainted`, 'use a CA that is not tainted');
     if (each.privateKey === undefined)
-      return refusal(`authority ${each.id} has no private key in the pool`, 'use one that has its key');
+      return refusal(`authority ${each.id} has no private key in the pool`, 'use a CA with its key');
   }
   if (!isPublished(issuer.state))
     return refusal(`authority ${by} is ${issuer.state}`, 'use a root that every verifier has');
@@ -52,7 +52,10 @@ export async function crossSign(
     return refusal(`authority ${id} has a key that cannot be signed`, 'use another one');
   const { signing } = other.authority;
   if (signing.pathLen === 0)
-    return refusal(`authority ${by} has path length 0, so it may sign no CA`, 'use a CA without it');
+    return refusal(
+      `authority ${by} has path length 0, so it may sign no CA`,
+      'use a CA with a longer path length',
+    );
   const cross = await signCa(
     { certificate: signing, privateKey: createPrivateKey(issuer.privateKey ?? '') },
     {

@@ -38,7 +38,7 @@ export async function prepareAuthority(
   const { kind, now } = wanted;
   const { id = nextAuthorityId(document, kind === 'X509' ? 'ca' : kind.toLowerCase()) } = wanted;
   if (kind !== 'X509' && trustDomain === undefined) {
-    const what = 'the pool is of no trust domain, so no tokens are signed with it';
+    const what = 'the pool has no trust domain, so it signs no tokens';
     return refusal(what, 'name the pool of a trust domain with --name');
   }
   if (authorities.some((each) => each.id === id)) {

@@ -43,12 +43,13 @@ export async function testCertificate(
   if ('ok' in record) return record;
   const { trustDomain } = document;
   if (trustDomain === undefined) {
-    return refusal('the pool is of no trust domain', 'try the preview bundle of service-dns by hand');
+    return refusal('the pool has no trust domain', 'test the preview bundle of service-dns by hand');
   }
   const read = readAuthority(record, `authority ${id}`, trustDomain, keysByRef);
   if (!read.ok) return refusal(read.problem.message, 'correct it first');
   const { signingAuthority, root } = read.authority;
-  if (!signingAuthority) return refusal(`authority ${id} has no private key`, 'use one that has');
+  if (!signingAuthority)
+    return refusal(`authority ${id} has no private key`, 'use an authority that has its key');
   const { publicKey } = await generate('ec', { namedCurve: 'P-256' });
   const key = readSubjectKey(publicKey.export({ format: 'der', type: 'spki' }));
   if (key.kind !== 'supported') throw new Error('a P-256 key is not supported');
@@ -114,6 +115,6 @@ export function lacksVerification(document: PoolDocument, id: string): Refusal |
     record.state === 'preview' ? '' : `publish it with \`kubespiffe ca preview ${id}\` there, then `;
   return refusal(
     `no pod has verified authority ${id} by the preview bundle, as the setting caPreviewVerified demands`,
-    `${preview}run \`kubespiffe ca verify-preview ${id}\`; or publish it all the same with \`kubespiffe ca trust ${id} --force\``,
+    `${preview}run \`kubespiffe ca verify-preview ${id}\`; or publish it without that, with \`kubespiffe ca trust ${id} --force\``,
   );
 }

@@ -214,7 +214,7 @@ function wrongState(verb: Verb, { id, state }: AuthorityRecord): Refusal {
   const remedy = nextVerbs[state].map((next) => `\`kubespiffe ca ${next} ${id}\``).join(' or ');
   return refusal(
     `authority ${id} is ${state}, and ${verb} is for one that is ${from}`,
-    remedy === '' ? 'nothing comes back from there; prepare another one' : `from ${state} comes ${remedy}`,
+    remedy === '' ? `${state} is final; prepare another one` : `use ${remedy}`,
   );
 }
 

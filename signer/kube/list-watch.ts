@@ -150,7 +150,7 @@ export function takeList<T>(needs: Followed<T>, objects: Iterable<readonly [key:
   } catch (error) {
     needs.log.warn(
       { resource: needs.resource, error: messageOf(error) },
-      'a list could not be taken in whole',
+      'a list could not be read completely',
     );
   }
 }

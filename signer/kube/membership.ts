@@ -112,7 +112,8 @@ export function createMembership(needs: MembershipNeeds) {
       } catch (error) {
         const problem = messageOf(error);
         const level = isNews(problem) ? 'warn' : 'debug';
-        if (!signal.aborted) log[level]({ lease: own, error: problem }, 'the own Lease could not be renewed');
+        if (!signal.aborted)
+          log[level]({ lease: own, error: problem }, 'the Lease of this replica could not be renewed');
       }
       const tookMs = monotonic() - startedAt;
       await pause(Math.max(200, renewEveryMs * (0.9 + 0.2 * jitter()) - tookMs), signal);

@@ -19,7 +19,7 @@ export const federationOutcomes = {
   BundleHeld: row('none', 'The bundle that was taken before stays in use. {}'),
   BundleStale: row(
     'none',
-    'The bundle that was taken before stays in use, but for three refresh intervals or more nobody has confirmed it. {}',
+    'The bundle in use was not confirmed for three refresh intervals or more. It stays in use. {}',
   ),
   Paused: row('none', 'Nothing is fetched, because spec.paused is true. {}.'),
   FederationSpecInvalid: row('none', 'The resource cannot be used: {}. Correct it.'),

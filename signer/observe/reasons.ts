@@ -146,7 +146,7 @@ export const outcomes = {
   ),
   AuthorityExpiring: wait(
     'cluster administrator',
-    'The signing CA has less than the hour left that a certificate needs ({}). Add a new CA and make it active.',
+    'The signing CA expires in less than an hour, the minimum for a certificate ({}). Add a new CA and make it active.',
   ),
   RootTooNew: wait(
     'cluster administrator',
@@ -174,7 +174,7 @@ export const outcomes = {
   ),
   SigningNotRecorded: wait(
     'cluster administrator',
-    'The record of the CA pool, which says how long certificates may be valid, could not be raised ({}). The signer ' +
+    'The record of the CA pool, which says how long certificates may be valid, could not be updated ({}). The signer ' +
       'tries again; if this lasts, check that it may get, create and patch the ConfigMap named after the pool.',
     { passesWithinMs: 10_000 },
   ),

@@ -49,8 +49,8 @@ export async function learnServices(parts: ServiceParts, signal: AbortSignal): P
   const needs = { ...parts, furtherIssuers: settings.serviceAccountIssuers, audiences };
   const facts = await learnApiServerFacts(needs, signal);
   if (!facts) return undefined;
-  log.info({ audience: audiences.token, issuer: settings.issuer }, 'the token endpoint gives JWT-SVIDs');
-  if (settings.x509) log.info({ audience: audiences.x509 }, 'the token endpoint gives X509-SVIDs');
+  log.info({ audience: audiences.token, issuer: settings.issuer }, 'the token endpoint issues JWT-SVIDs');
+  if (settings.x509) log.info({ audience: audiences.x509 }, 'the token endpoint issues X509-SVIDs');
   return joinServices(parts, createIssuers({ ...needs, facts }), cache);
 }
 

@@ -386,7 +386,7 @@ const rows: Row[] = [
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].certificate',
     says: /has the critical extension 1\.3\.6\.1\.4\.1\.99999\.1, so verifiers refuse what it signs/,
-    remedy: /use a CA without it/,
+    remedy: /use a CA without this extension/,
   },
   {
     name: 'a CA whose name constraints exclude the trust domain',

@@ -185,7 +185,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       (await of(operator, 'bundle', 'show')).stderr,
       /no trust domain has no spiffe bundle\nhint: .*pem/,
     );
-    assert.match((await of(keeper, 'ca', 'add-jwt-key')).stderr, /^error: the pool is of no trust domain/);
+    assert.match((await of(keeper, 'ca', 'add-jwt-key')).stderr, /^error: the pool has no trust domain/);
     const copy = await stored(name);
     const deleted = `/api/v1/namespaces/${namespace}/secrets/${name}`;
     assert.equal((await controlPlane.request('DELETE', deleted)).status, 200);

@@ -40,7 +40,7 @@ export const caAddJwtKey: AddCommand = (parent, terminal) =>
         const { trustDomain } = before;
         if (trustDomain === undefined) {
           const hint = 'name the pool of a trust domain with --name';
-          throw poolInvalid('the pool is of no trust domain, so no tokens are signed with it', hint);
+          throw poolInvalid('the pool has no trust domain, so it signs no tokens', hint);
         }
         // Dated by a slow clock, the key would sign before those who verify tokens know it.
         const now = clock() ?? Math.floor(terminal.now() / 1000);
