@@ -67,7 +67,7 @@ const answerOf = (...cas: TestCa[]) => ({
 });
 
 describe('the request of an authority', () => {
-  it('keeps its key in the pool and publishes, signs and rotates nothing', () => {
+  it('a request for a CA keeps its key in the pool and publishes, signs and rotates nothing', () => {
     assert.equal(waiting.state, 'prepared');
     assert.ok(waiting.privateKey !== undefined && waiting.certificate === undefined);
     const checked = writablePool(requested, now);
@@ -79,13 +79,13 @@ describe('the request of an authority', () => {
     assert.deepEqual(nextStep(requested, 'X509', facts), { kind: 'prepare' });
   });
 
-  it('is signed with the key that it asks for', () => {
+  it('a request for a CA is signed with its own key', () => {
     const der = soleBlock(waiting.request ?? '', 'CERTIFICATE REQUEST');
     assert.equal(readProvenCsrKey(der ?? new Uint8Array()).kind, 'supported');
   });
 
   for (const verb of ['preview', 'trust'] as const) {
-    it(`is not published by ${verb} before it is answered`, () => {
+    it(`a CA is not published by ${verb} before its request is answered`, () => {
       const outcome = applyVerb(requested, verb, 'ca-2', facts);
       assert.ok(!outcome.ok);
       assert.match(outcome.what, /waits for its certificate/);
@@ -93,7 +93,7 @@ describe('the request of an authority', () => {
     });
   }
 
-  it('is withdrawn by remove', () => {
+  it('a request for a CA is withdrawn by remove', () => {
     const outcome = applyVerb(requested, 'remove', 'ca-2', facts);
     assert.ok(outcome.ok);
     assert.equal(outcome.document.authorities.length, 1);
@@ -101,7 +101,7 @@ describe('the request of an authority', () => {
 });
 
 describe('the answer to a request', () => {
-  it('makes a prepared authority of it, with the chain that the CA gave in any order', async () => {
+  it('the answer to a request makes the authority prepared, with its chain in any order', async () => {
     const middle = await makeCa({
       ...{ subject: 'CN=middle', notBefore: now - day, notAfter: now + 5 * year, issuer: company },
     });
@@ -124,7 +124,7 @@ describe('the answer to a request', () => {
     });
   });
 
-  it('is taken from an offline root of ours, and takes nothing but the key from the request', async () => {
+  it('the answer of our own offline root is accepted, and has only the key of the request', async () => {
     const root = await createAuthority({
       id: 'root-1',
       trustDomain,
@@ -207,7 +207,7 @@ describe('the answer to a request', () => {
     ['is limited to code signing', { extKeyUsage: ['1.3.6.1.5.5.7.3.3'] }, /extKeyUsage without/, /use a CA/],
   ];
   for (const [name, options, what, remedy] of rows) {
-    it(`is refused when it ${name}`, async () => {
+    it(`the answer to a request is refused when it ${name}`, async () => {
       const certificate = options
         ? await signed(options)
         : await makeCa({ notBefore: now, notAfter: now + year, issuer: company });
@@ -219,7 +219,7 @@ describe('the answer to a request', () => {
     });
   }
 
-  it('is refused when it has no certificate, or something else', () => {
+  it('the answer to a request is refused when it is not a certificate', () => {
     for (const pem of ['', 'no', waiting.request ?? '', '<html></html>']) {
       const outcome = answerRequest(requested, 'ca-2', { certificates: [{ name: 'answer.pem', pem }] }, now);
       assert.ok(!outcome.ok);
@@ -227,7 +227,7 @@ describe('the answer to a request', () => {
     }
   });
 
-  it('is refused when it stands above a path length of 0', async () => {
+  it('the answer to a request is refused when it is below a CA with path length 0', async () => {
     const short = await makeCa({
       subject: 'CN=short',
       notBefore: now - day,
@@ -239,7 +239,7 @@ describe('the answer to a request', () => {
     assert.match(outcome.what, /allows 0 intermediates below it, and there are 1/);
   });
 
-  it('is refused where nothing was asked for, and says who waits', async () => {
+  it('the answer for an authority without a request is refused, and the waiting authorities are named', async () => {
     const answer = answerOf(await signed(), company);
     const answered = answerRequest(requested, 'ca-2', answer, now);
     assert.ok(answered.ok);
@@ -272,7 +272,7 @@ describe('the answer of an issuer to a rotation', () => {
     return takeUpstreamStep(upstream, document, wanted, new AbortController().signal);
   };
 
-  it('is taken if certificates of full length fit into it with a day to spare, and refused otherwise', async () => {
+  it('the answer of an issuer is accepted only if certificates of full length fit into it with a day to spare', async () => {
     const long = await step(pool, now + 2 * day + 60);
     assert.ok(long.ok, JSON.stringify(long));
     assert.ok(writablePool(long.document, now).ok);
@@ -282,7 +282,7 @@ describe('the answer of an issuer to a rotation', () => {
     assert.match(short.remedy, /last for 172800 s and more/);
   });
 
-  it('is refused if it leads to a root of the pool whose key is tainted', async () => {
+  it('the answer of an issuer is refused if it leads to a tainted root of the pool', async () => {
     const tainted = pool.authorities.map((each) =>
       each.id === 'company' ? { ...each, tainted: true } : each,
     );
@@ -294,7 +294,7 @@ describe('the answer of an issuer to a rotation', () => {
     );
   });
 
-  it('is not asked for with a request that a person made', async () => {
+  it('an issuer is not asked to sign a request that a person made', async () => {
     const asked = await step(poolWith(waiting), now + year);
     assert.ok(asked.ok);
     const requests = ['ca-2', 'ca-3'].map((id) => recordIn(asked.document, id));

@@ -47,7 +47,7 @@ function factsOf(pem: string | undefined) {
 
 describe('a new root', () => {
   for (const keyType of authorityKeyTypes) {
-    it(`of ${keyType} is a SPIFFE signing certificate, for our checks and for OpenSSL's`, async () => {
+    it(`a new root of ${keyType} is a SPIFFE signing certificate, for our checks and for OpenSSL's`, async () => {
       const record = await createAuthority({ id: 'ca-1', trustDomain: 'example.org', keyType, now });
       const facts = factsOf(record.certificate);
       const failed = checkAuthority(facts, 'example.org').filter((finding) => !finding.ok);
@@ -102,7 +102,7 @@ describe('a new root', () => {
     });
   }
 
-  it('of no trust domain has no SPIFFE ID, and may be limited to DNS names', async () => {
+  it('a new root without a trust domain has no SPIFFE ID, and may be limited to DNS names', async () => {
     const permittedDnsNames = ['svc', 'svc.cluster.local'];
     const record = await createAuthority({ id: 'dns-1', trustDomain: undefined, permittedDnsNames, now });
     const { uris, extensions } = factsOf(record.certificate);
@@ -122,7 +122,7 @@ describe('a new root', () => {
     await assert.rejects(wrong, { code: 'USAGE', message: /"\*\.svc" is not a DNS name/ });
   });
 
-  it('keeps the id in the subject, however long it is, within the 64 characters of X.520', async () => {
+  it('a new root keeps an id of any length in its subject, within the 64 characters of X.520', async () => {
     const id = `i${'d'.repeat(61)}1`;
     const record = await createAuthority({ id, trustDomain: 'example.org', now });
     assert.match(new X509Certificate(record.certificate ?? '').subject, new RegExp(`CN=${id}$`, 'm'));
@@ -135,7 +135,7 @@ describe('a new root', () => {
     assert.equal(factsOf(record.certificate).notAfter - now, 365 * 24 * 3600);
   });
 
-  it('is refused for a trust domain, an id or a lifetime that will not do', async () => {
+  it('a new root is refused for an invalid trust domain, id or lifetime', async () => {
     const sound = { id: 'a', trustDomain: 'example.org', now };
     await assert.rejects(createAuthority({ ...sound, trustDomain: 'Example.org' }), {
       code: 'SPIFFE_ID_INVALID',
@@ -176,7 +176,7 @@ describe('the JSON of a pool', () => {
     authorities: fc.array(record, { maxLength: 5 }),
   });
 
-  it('is read as it was written', () => {
+  it('the JSON of a pool is read as it was written', () => {
     fc.assert(
       fc.property(document, (written) => {
         const read = readPoolDocument(writePoolDocument(written));
@@ -186,7 +186,7 @@ describe('the JSON of a pool', () => {
     );
   });
 
-  it('never makes the reader throw, nor quote what it read', () => {
+  it('the reader of a pool never throws, and never quotes what it read', () => {
     const marker = 'SECRET/KEY+MATERIAL';
     fc.assert(
       fc.property(fc.json(), fc.nat(), (json, at) => {

@@ -65,7 +65,7 @@ describe('a CA in PEM files', () => {
     }
   });
 
-  it('may bring its key as PKCS#8, PKCS#1 or SEC 1, and keeps it as PKCS#8', async () => {
+  it('an imported CA may have its key as PKCS#8, PKCS#1 or SEC 1, and keeps it as PKCS#8', async () => {
     const rsa = await makeCa({
       ...validity,
       algorithm: {
@@ -88,7 +88,7 @@ describe('a CA in PEM files', () => {
     }
   });
 
-  it('is refused when something of it is missing or does not fit', async () => {
+  it('an imported CA is refused when a part of it is missing or does not fit', async () => {
     const assemble = (material: CaMaterial) => problem(assembleAuthority(material, 'active', at));
     const encrypted = createPrivateKey(root.privateKey)
       .export({ format: 'pem', type: 'pkcs8', cipher: 'aes-256-cbc', passphrase: 'x' })
@@ -104,7 +104,7 @@ describe('a CA in PEM files', () => {
     assert.match(assemble(files(root.privateKey, root.privateKey)), /0\.pem: holds no certificate/);
   });
 
-  it('is refused by the rules of the pool when it is no CA for SPIFFE', async () => {
+  it('an imported CA is refused by the rules of the pool when it is not a CA for SPIFFE', async () => {
     const leaf = await makeCa({ ...validity, isCa: false });
     const small = await makeCa({ ...validity, algorithm: { ...p256, namedCurve: 'P-521' } });
     for (const [ca, says] of [
@@ -120,7 +120,7 @@ describe('a CA in PEM files', () => {
 });
 
 describe('a kubernetes.io/tls Secret', () => {
-  it('is read as cert-manager writes it: chain in tls.crt, root in ca.crt', () => {
+  it('a kubernetes.io/tls Secret is read as cert-manager writes it: chain in tls.crt, root in ca.crt', () => {
     const secret = tlsSecret({
       'tls.crt': middle.certificate,
       'tls.key': middle.privateKey,
@@ -131,7 +131,7 @@ describe('a kubernetes.io/tls Secret', () => {
     assert.equal(record.certificate, root.certificate);
   });
 
-  it('is refused without its two parts', () => {
+  it('a kubernetes.io/tls Secret is refused without its two parts', () => {
     assert.match(
       problem(readTlsSecret(tlsSecret({ 'tls.key': 'x' }), 'a')),
       /tls\.crt: is not in the Secret/,
@@ -144,7 +144,7 @@ describe('a kubernetes.io/tls Secret', () => {
 });
 
 describe('a pool of mesh-example', () => {
-  it('is read in its own form and in that of its descendants', async () => {
+  it('a pool of mesh-example is read in its own form and in that of its descendants', async () => {
     const plain = await makeCa({ ...validity, subject: '', uris: [], algorithm: { name: 'Ed25519' } });
     const pool = {
       CAs: [
@@ -182,7 +182,7 @@ describe('a pool of mesh-example', () => {
     assert.match(compiled.pool.active?.warnings.join() ?? '', /carries no SPIFFE ID.*has no subject/);
   });
 
-  it('is refused when it is not one', () => {
+  it('a text that is not a pool of mesh-example is refused', () => {
     for (const [json, says] of [
       ['{', /not JSON/],
       ['{"CAs":[],"CAs":[{"ID":"1"}]}', /has a name twice/],

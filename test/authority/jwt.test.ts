@@ -40,7 +40,7 @@ function poolOf(...authorities: AuthorityRecord[]) {
 }
 
 describe('the JWT authorities of a pool', () => {
-  it('are read with the kid that jose computes, and sign what their public halves verify', async () => {
+  it('JWT authorities are read with the kid that jose computes, and sign what their public keys verify', async () => {
     const pool = poolOf(es256, rs256);
     assert.deepEqual(
       pool.jwt.map(({ id, algorithm, keyType, state }) => [id, algorithm, keyType, state]),
@@ -62,7 +62,7 @@ describe('the JWT authorities of a pool', () => {
     );
   });
 
-  it('are read from either half, and need the private one only where they sign', () => {
+  it('JWT authorities are read from either key, and need the private key only to sign', () => {
     const { privateKey: _, ...published } = { ...other, state: 'retiring' as const };
     const { publicKey: __, ...signing } = es256;
     const pool = poolOf(signing, published);
@@ -72,7 +72,7 @@ describe('the JWT authorities of a pool', () => {
     assert.equal(pool.activeJwt('RS256'), undefined);
   });
 
-  it('survive being written and read again', () => {
+  it('JWT authorities are unchanged after being written and read again', () => {
     const secret = {
       metadata: { name: 'pool' },
       data: serializePool(newPool(trustDomain, ca, es256, rs256)),
@@ -85,7 +85,7 @@ describe('the JWT authorities of a pool', () => {
     );
   });
 
-  it('do not move the places of the X.509 ones in messages', () => {
+  it('JWT authorities do not change the places of the X.509 authorities in messages', () => {
     const compiled = compile(es256, { ...ca, tainted: true });
     assert.ok(compiled.ok);
     assert.equal(compiled.pool.active?.field, 'pool.authorities[1]');
@@ -133,7 +133,7 @@ describe('the JWT authorities of a pool', () => {
     ],
     ['a placeholder for a key', [{ ...es256, privateKey: '-----BEGIN nothing' }], 'privateKey', /PKCS#8/],
   ] as const) {
-    it(`are refused with ${name}, at the field`, () => {
+    it(`JWT authorities are refused with ${name}, at the field`, () => {
       const compiled = compile(ca, ...(JSON.parse(JSON.stringify(records)) as AuthorityRecord[]));
       assert.ok(!compiled.ok);
       assert.equal(compiled.problem.field, `pool.authorities[1].${field}`);
@@ -142,7 +142,7 @@ describe('the JWT authorities of a pool', () => {
     });
   }
 
-  it('are refused where two are active, or two have one key', () => {
+  it('JWT authorities are refused if two are active, or two have one key', () => {
     const twoActive = compile(ca, es256, other);
     assert.ok(!twoActive.ok);
     assert.match(twoActive.problem.what, /only one JWT-ES256 authority/);
@@ -151,7 +151,7 @@ describe('the JWT authorities of a pool', () => {
     assert.match(twins.problem.what, /has the key of pool\.authorities\[1\] as well/);
   });
 
-  it('have no preview, which the reader of the document says', () => {
+  it('JWT authorities have no preview, and the reader of the document refuses it', () => {
     const document = newPool(trustDomain, ca, { ...es256, state: 'preview' });
     const parsed = parsePool(
       { metadata: { name: 'a' }, data: serializePool(document) },
@@ -243,7 +243,7 @@ describe('a JWT key signs', () => {
     it(name, () => assert.equal(verdict(records, at), expected));
   }
 
-  it('after the longest of three refresh hints, the age of a JWKS beside a slow replica, and a wish', () => {
+  it('a JWT key signs after the longest of three refresh hints, the age of a JWKS from a slow replica, and the setting', () => {
     assert.equal(jwtPropagationSeconds(defaultJwtPropagation), 900);
     assert.equal(jwtPropagationSeconds({ refreshHintSeconds: 10, jwksMaxAgeSeconds: 300 }), 330);
     assert.equal(jwtPropagationSeconds({ ...defaultJwtPropagation, delaySeconds: 86_400 }), 86_400);
@@ -253,7 +253,7 @@ describe('a JWT key signs', () => {
 describe('a key that is added to a pool', () => {
   const later = now + hour;
 
-  it('is active where none of its kind is, and signs after the delay', async () => {
+  it('a new JWT key is active if none of its kind is, and signs after the delay', async () => {
     const before = newPool(trustDomain, ca, es256);
     const { pool, added } = await addJwtKey(before, { key: 'rs256', now: later });
     assert.equal(pool.sequence, before.sequence + 1);
@@ -266,14 +266,14 @@ describe('a key that is added to a pool', () => {
     assert.equal(jwtSigningAt(compiled.pool, 'ES256', later, 900).ok, true);
   });
 
-  it('waits for the delay even when it is added in the second in which the pool was made', async () => {
+  it('a new JWT key waits for the delay even if it is added in the second in which the pool was made', async () => {
     const { pool } = await addJwtKey(newPool(trustDomain, ca), { key: 'es256', now });
     const compiled = compilePool(pool, trustDomain);
     assert.ok(compiled.ok);
     assert.equal(jwtSigningAt(compiled.pool, 'ES256', now + 1, 900).ok, false);
   });
 
-  it('is kept in reserve beside an active one, under an id of its own', async () => {
+  it('a new JWT key is kept in reserve beside an active one, under an id of its own', async () => {
     const { pool, added } = await addJwtKey(newPool(trustDomain, ca, es256), { key: 'es256', now: later });
     assert.deepEqual([added.id, added.state, added.activatedAt], ['jwt-es256-2', 'trusted', undefined]);
     const compiled = compilePool(pool, trustDomain);
@@ -305,7 +305,7 @@ describe('the pool that a replica holds', () => {
     return { holder, verdict };
   };
 
-  it('signs tokens with its key, and nothing before it was read or once it is gone or broken', () => {
+  it('a replica signs tokens with the key of the pool, and nothing before it was read or once it is gone or broken', () => {
     const { holder, verdict } = held();
     assert.equal(verdict(), 'PoolMissing');
     holder.offer(secretOf(ca, es256), now);
@@ -316,20 +316,20 @@ describe('the pool that a replica holds', () => {
     assert.equal(verdict(), 'PoolMissing');
   });
 
-  it('goes on signing tokens when its CA has ended', () => {
+  it('a replica goes on signing tokens when its CA has expired', () => {
     const { holder, verdict } = held();
     holder.offer(secretOf(ca, es256), now);
     assert.equal(verdict(now + 400 * 24 * hour), 'jwt-es256-1');
   });
 
-  it('signs tokens when it is started after the end of its CA', () => {
+  it('a replica signs tokens when it starts after its CA has expired', () => {
     const { holder, verdict } = held();
     const ended = now + 400 * 24 * hour;
     holder.offer(secretOf(ca, es256), ended);
     assert.equal(verdict(ended), 'jwt-es256-1');
   });
 
-  it('signs no tokens by a pool that its bundles are not made of', async () => {
+  it('a replica signs no tokens with a pool that its bundles are not made of', async () => {
     const { holder, verdict } = held();
     holder.offer(secretOf(await createAuthority({ id: 'a', trustDomain, now }), other), now);
     const ended = now + 400 * 24 * hour;

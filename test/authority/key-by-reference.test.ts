@@ -45,7 +45,7 @@ function keysThat(problem: string | undefined) {
 }
 
 describe('an authority with a keyRef', () => {
-  it('is not one that has signed nothing yet, for tokens: its key may be old', async () => {
+  it('a JWT authority with a keyRef may have signed before, because its key may be old', async () => {
     const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const key = { keyRef: jwt.keyRef, publicKey, sign: async () => new Uint8Array(), close: () => {} };
     const made = async (outside: object) => {
@@ -60,7 +60,7 @@ describe('an authority with a keyRef', () => {
     assert.equal((await made({}))?.length, 1);
   });
 
-  it('signs certificates and tokens with the key that is named, which is that of its public half', async () => {
+  it('an authority with a keyRef signs certificates and tokens with the named key, which fits its public key', async () => {
     const { asked, keysByRef } = keysThat(undefined);
     const compiled = compile([ca, jwt], keysByRef);
     assert.ok(compiled.ok, compiled.ok ? '' : compiled.problem.message);
@@ -75,7 +75,7 @@ describe('an authority with a keyRef', () => {
     assert.ok(forJwt?.publicKey.equals(token.authority.publicKey));
   });
 
-  it('signs nothing while its key cannot be used, with the reason for operators alone', () => {
+  it('an authority with a keyRef signs nothing while its key cannot be used, and only operators get the reason', () => {
     const compiled = compile([ca, jwt], keysThat('the token was removed').keysByRef);
     assert.ok(compiled.ok);
     for (const signable of [
@@ -91,7 +91,7 @@ describe('an authority with a keyRef', () => {
     }
   });
 
-  it('has its key opened when it signs or may have to soon, and not when it is tainted or retiring', () => {
+  it('the key of a keyRef is opened when it signs or may have to soon, and not when it is tainted or retiring', () => {
     for (const [change, isWanted] of [
       [{}, true],
       [{ state: 'trusted' }, true],
@@ -104,7 +104,7 @@ describe('an authority with a keyRef', () => {
     }
   });
 
-  it('is read by programs that use no keys', () => {
+  it('an authority with a keyRef is read by programs that use no keys', () => {
     assert.ok(compile([ca, jwt]).ok);
   });
 
@@ -116,7 +116,7 @@ describe('an authority with a keyRef', () => {
     ['is that of an Ed25519 CA', { ...without(ed25519), keyRef }, 'keyRef', /Ed25519/],
     ['has no public key beside it', { ...jwt, publicKey: undefined }, 'publicKey', /is missing/],
   ] as const) {
-    it(`is refused where it ${what}, at the field and without a part of it`, () => {
+    it(`a keyRef is refused if it ${what}, at the field and without a part of it`, () => {
       const compiled = compile([record]);
       assert.ok(!compiled.ok);
       assert.equal(compiled.problem.field, `pool.authorities[0].${field}`);

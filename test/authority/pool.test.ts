@@ -553,7 +553,7 @@ const rows: Row[] = [
 
 describe('a pool with a problem', () => {
   for (const row of rows) {
-    it(`is refused: ${row.name}`, () => {
+    it(`a pool is refused: ${row.name}`, () => {
       const result = parse(row.secret);
       assert.ok(!result.ok, 'it was accepted');
       assert.equal(result.problem.reason, row.reason, result.problem.message);
@@ -565,7 +565,7 @@ describe('a pool with a problem', () => {
     });
   }
 
-  it('gets from `ca doctor` a repair after which it can be read, or what a person has to do', () => {
+  it('`ca doctor` repairs a pool so that it can be read, or says what a person has to do', () => {
     const timely = new Set(['PoolExpired', 'PoolNotYetValid', 'AuthorityExpiring']);
     for (const { name, secret, reason } of rows) {
       const json = secret && poolJsonIn(secret);
@@ -598,7 +598,7 @@ describe('a pool with a problem', () => {
     }
   });
 
-  it('never says anything of a key', () => {
+  it('a problem of the pool never quotes a key', () => {
     const secrets = [root, otherRoot, middle, lower].flatMap((each) => keyFragments(each.privateKey));
     for (const row of rows) {
       const result = parse(row.secret);
@@ -616,7 +616,7 @@ function keyFragments(pem: string): string[] {
 }
 
 describe('a sound pool', () => {
-  it('publishes trusted, active and retiring roots once each, in the order in which they are written', async () => {
+  it('a pool publishes trusted, active and retiring roots once each, in their order', async () => {
     const states = ['retiring', 'prepared', 'active', 'preview', 'trusted', 'retired'] as const;
     const cas = await Promise.all(states.map((state) => makeCa({ ...validity, subject: `CN=${state}` })));
     const records = cas.map((each, i) => record(each, { id: `a${i}`, state: states[i] ?? 'retired' }));
@@ -630,7 +630,7 @@ describe('a sound pool', () => {
     assert.equal(result.pool.active?.id, 'a2');
   });
 
-  it('signs with the first intermediate and gives the chain without the root', () => {
+  it('a pool signs with the first intermediate, and its chain has no root', () => {
     const result = parse(
       poolOf([
         record(root, {
@@ -646,27 +646,27 @@ describe('a sound pool', () => {
     assert.equal(active?.signingAuthority?.notAfter, validity.notAfter);
   });
 
-  it('is accepted with a warning when the root carries no SPIFFE ID, as those of cert-manager', async () => {
+  it('a pool is accepted with a warning when its root has no SPIFFE ID, as those of cert-manager', async () => {
     const result = parse(await ca({ uris: [] }));
     assert.ok(result.ok);
     assert.match(result.pool.active?.warnings.join() ?? '', /carries no SPIFFE ID/);
   });
 
-  it('is accepted with a warning when name constraints of a CA limit other names than SPIFFE IDs', async () => {
+  it('a pool is accepted with a warning when name constraints of a CA limit other names than SPIFFE IDs', async () => {
     const furtherExtensions = [nameConstraints({ permitted: [['DNS', 'corp.example']] })];
     const result = parse(await ca({ furtherExtensions }));
     assert.ok(result.ok, result.ok ? '' : result.problem.message);
     assert.match(result.pool.active?.warnings.join() ?? '', /nameConstraints for DNS names/);
   });
 
-  it('may have a CA that is limited to what leaves are for, or to nothing', async () => {
+  it('a pool may have a CA that is limited to the purposes of leaves, or not limited', async () => {
     for (const extKeyUsage of [['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'], ['2.5.29.37.0']]) {
       const result = parse(await ca({ extKeyUsage }));
       assert.ok(result.ok, result.ok ? '' : result.problem.message);
     }
   });
 
-  it('may hold expired authorities and such without a key as long as they do not sign', async () => {
+  it('a pool may hold expired authorities, and authorities without a key, as long as they do not sign', async () => {
     const old = await makeCa({ ...validity, notBefore: now - year, notAfter: now - 1, subject: 'CN=old' });
     const retiring: Partial<AuthorityRecord> = { id: 'b', state: 'retiring' };
     const { privateKey: _, ...withoutKey } = record(old, retiring);
@@ -675,14 +675,14 @@ describe('a sound pool', () => {
     assert.equal(result.pool.roots.length, 2);
   });
 
-  it('may hold JWT authorities, which do not sign certificates', () => {
+  it('a pool may hold JWT authorities, which do not sign certificates', () => {
     const jwt = { id: 'j', kind: 'JWT-ES256', state: 'active', tainted: false, privateKey: root.privateKey };
     const result = parse(poolOf([record(root), jwt]));
     assert.ok(result.ok, result.ok ? '' : result.problem.message);
     assert.equal(result.pool.authorities.length, 1);
   });
 
-  it('reads back as it was written', () => {
+  it('a pool reads back as it was written', () => {
     const document: PoolDocument = {
       apiVersion: 'kubespiffe.io/v1alpha1',
       kind: 'AuthorityPool',

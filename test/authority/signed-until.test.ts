@@ -30,7 +30,7 @@ const retiring = (record: AuthorityRecord, deactivatedAt: number): AuthorityReco
 });
 
 describe('the record of what authorities have signed', () => {
-  it('reads the times that it writes, and never earlier ones', () => {
+  it('the record reads the times that it writes, and never earlier ones', () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 4e9, noNaN: true }), (until) => {
         const read = readSignedUntil({ key: writeSignedUntil(until) }).get('key');
@@ -39,13 +39,13 @@ describe('the record of what authorities have signed', () => {
     );
   });
 
-  it('has no entry where a value is not a time', () => {
+  it('the record has no entry if a value is not a time', () => {
     const data = { a: 'soon', b: '', c: 7, d: '2026-13-01T00:00:00Z', e: null, f: '2026-11-29T12:00:00Z' };
     assert.deepEqual([...readSignedUntil(data)], [['f', now]]);
     assert.equal(readSignedUntil(undefined).size, 0);
   });
 
-  it('has one key for an authority, whether it is compiled or as written, and another for one of the same id', async () => {
+  it('the record has one key for an authority, compiled or as written, and another key for another authority of the same id', async () => {
     const compiled = compilePool(newPool(trustDomain, ca, jwt), trustDomain);
     assert.ok(compiled.ok);
     const [one] = compiled.pool.authorities;
@@ -58,7 +58,7 @@ describe('the record of what authorities have signed', () => {
     for (const each of [one, key]) assert.match(signedUntilKey(each), /^[-._a-zA-Z0-9]{1,253}$/);
   });
 
-  it('is raised a step ahead, never lowered, and covers everything from before where it had no entry', () => {
+  it('the record is raised a step ahead, never lowered, and covers everything before its first entry', () => {
     const until = now + day;
     const step = signedUntilStepSeconds;
     assert.equal(raisedUntil(now, { kind: 'X509', until, now }), until + step);
@@ -81,28 +81,28 @@ describe('the time until which an authority is needed', () => {
   const needed = (record: AuthorityRecord, until: number | undefined) =>
     neededUntil(record, newPool(trustDomain, record), now, lifetimes(until));
 
-  it('is that of the record, and 30 s for replicas that have not seen yet that it stopped', () => {
+  it('an authority is needed until the time in the record, and 30 s for replicas that have not seen yet that it stopped', () => {
     assert.equal(needed(retiring(ca, now - day), now + 60), now + 90);
   });
-  it('is at the earliest 30 s after it stopped, when the record can grow no more', () => {
+  it('an authority is needed for at least 30 s after it stopped, when the record can grow no more', () => {
     assert.equal(needed(retiring(ca, now - 10), now - day), now + 20);
   });
-  it('counts the tolerance of verifiers for tokens', () => {
+  it('a JWT key is needed also for the clock tolerance of verifiers', () => {
     assert.equal(needed(retiring(jwt, now - day), now + 60), now + 60 + 300 + 30);
   });
-  it('follows from the longest lifetime where the record has no entry', () => {
+  it('an authority without an entry in the record is needed for the longest lifetime', () => {
     assert.equal(needed(retiring(ca, now - day), undefined), now + 6 * day + 30);
   });
-  it('follows from the longest lifetime for a root that is carried on, since CAs below it may have signed', () => {
+  it('a carried root is needed for the longest lifetime, because CAs below it may have signed', () => {
     const { privateKey: _, ...anchor } = retiring(ca, now - day);
     assert.equal(needed(anchor, now - 10 * day), now + 6 * day + 30);
   });
-  it('is past for an authority in reserve that the record knows to have signed nothing', () => {
+  it('an authority in reserve that signed nothing by the record is not needed', () => {
     const { activatedAt: _, ...reserve } = ca;
     assert.equal(needed({ ...reserve, state: 'trusted' }, now - 10 * day), now - 10 * day + 30);
     assert.ok(needed({ ...reserve, state: 'trusted' }, undefined) > now + day);
   });
-  it('is not the record’s business while the authority is active', () => {
+  it('an active authority is needed, with any entry in the record', () => {
     assert.equal(needed(jwt, now - day), Number.POSITIVE_INFINITY);
   });
 });

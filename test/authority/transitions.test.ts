@@ -75,7 +75,7 @@ describe('an authority that is dropped', () => {
     });
   }
 
-  it('breaks what a retired authority below the same root signed, when it is the last that keeps the root', () => {
+  it('dropping the last authority that keeps a root breaks what a retired authority below that root signed', () => {
     const gone = (deactivatedAt: number): AuthorityRecord => ({
       ...retiring(ca, deactivatedAt),
       ...{ id: 'ca-0', state: 'retired' },
@@ -91,7 +91,7 @@ describe('an authority that is dropped', () => {
     assert.equal(consequence(gone(now - 3600), { ...retiring(ca), id: 'ca-3' }), undefined, 'the root stays');
   });
 
-  it('is kept as retired and without its key, so that signers know that its root goes', () => {
+  it('a dropped authority is kept as retired and without its key, so that signers know that its root leaves', () => {
     const { privateKey: _, ...anchor } = retiring(ca);
     const retired = retireAuthority(poolOf(next, retiring(ca)), 'ca-1', now, lifetimes);
     assert.ok(retired.ok);
@@ -104,7 +104,7 @@ describe('an authority that is dropped', () => {
     );
   });
 
-  it('is found by the SHA-256 of its root, with colons or without', () => {
+  it('an authority to drop is found by the SHA-256 of its root, with colons or without', () => {
     const compiled = compilePool(poolOf(next), trustDomain);
     const sha256 = (compiled.ok && compiled.pool.active?.root.sha256Hex) || assert.fail('it is a pool');
     for (const name of [sha256, sha256.toUpperCase().replace(/..(?=.)/g, '$&:')]) {
@@ -113,7 +113,7 @@ describe('an authority that is dropped', () => {
     }
   });
 
-  it('is refused when the pool does not have it, or has retired it', () => {
+  it('dropping an authority is refused when the pool does not have it, or has retired it', () => {
     const unknown = retireAuthority(poolOf(next), 'ca-9', now, lifetimes);
     assert.deepEqual(unknown, {
       ok: false,
@@ -130,21 +130,21 @@ describe('the dates of an authority', () => {
     dateTransitions(poolOf(after), { pool: before && poolOf(before) }, now).authorities[0];
   const at = rfc3339(now);
 
-  it('say since when it no longer signs, from the change that stopped it', () => {
+  it('an authority is dated as no longer signing by the change that stopped it', () => {
     assert.equal(dated(retiring(ca), ca)?.deactivatedAt, at);
     assert.equal(dated(retiring(ca, now - day), ca)?.deactivatedAt, at);
     assert.equal(dated(retiring(ca), retiring(ca, now - day))?.deactivatedAt, rfc3339(now - day));
   });
-  it('are those of the change that is seen first, where nothing is known before', () => {
+  it('an authority is dated by the first change that is seen, if nothing is known before', () => {
     assert.equal(dated(retiring(ca))?.deactivatedAt, at);
     assert.equal(dated(retiring(ca, now - day))?.deactivatedAt, rfc3339(now - day));
   });
-  it('say since when it signs', () => {
+  it('an authority is dated when it begins to sign', () => {
     const { activatedAt: _, ...rest } = next;
     const active = dated({ ...rest, deactivatedAt: at }, { ...rest, state: 'trusted' });
     assert.deepEqual([active?.activatedAt, active?.deactivatedAt], [at, undefined]);
   });
-  it('say since when it is published, from the change that brings it into the bundles', () => {
+  it('an authority is dated as published by the change that brings it into the bundles', () => {
     const before = poolOf(ca);
     const publishedAt = (after: PoolDocument, known: Parameters<typeof dateTransitions>[1]) =>
       dateTransitions(after, known, now).authorities.at(-1)?.publishedAt;
@@ -176,12 +176,12 @@ describe('the dates of an authority', () => {
     const young = poolOf({ ...ca, publishedAt: rfc3339(now) });
     assert.equal(publishedAt(poolOf(ca, old), { pool: young }), rfc3339(now + 1), 'never as old as its pool');
   });
-  it('keep the time of a JWT key that only a copy has', () => {
+  it('the dates of a JWT key that only a copy has are kept', () => {
     const copy = { ...key, publishedAt: rfc3339(now - day) };
     const restored = dateTransitions(poolOf(ca, copy), { pool: poolOf(next) }, now);
     assert.equal(restored.authorities[1]?.publishedAt, copy.publishedAt);
   });
-  it('are left out of one that never signed', () => {
+  it('an authority that never signed has no dates of signing', () => {
     const { activatedAt: _, ...rest } = next;
     assert.equal(dated({ ...rest, state: 'trusted' })?.deactivatedAt, undefined);
   });

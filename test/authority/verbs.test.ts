@@ -89,7 +89,7 @@ describe('a verb of `kubespiffe ca`', () => {
     });
   }
 
-  it('remove takes back at once what has signed nothing, and else says until when something may be valid', () => {
+  it('remove takes back an unused authority at once, and for others returns until when something may be valid', () => {
     const at = (until: number) => ({
       ...{ now, published: undefined },
       timing: { ...timing, mayHaveSignedUntil: () => until },
@@ -102,7 +102,7 @@ describe('a verb of `kubespiffe ca`', () => {
     assert.equal(safeFrom('remove', second('retired'), poolWith(second('retired')), at(now + 60)), now + 60);
   });
 
-  it('refuses every other state, and says which verb comes next', () => {
+  it('a verb refuses every other state, and names the verb that comes next', () => {
     const states: AuthorityState[] = ['prepared', 'preview', 'trusted', 'active', 'retiring', 'retired'];
     for (const verb of Object.keys(verbs) as Verb[]) {
       for (const state of states.filter((each) => !(verbs[verb] as readonly string[]).includes(each))) {
@@ -114,7 +114,7 @@ describe('a verb of `kubespiffe ca`', () => {
     }
   });
 
-  it('names the authorities that there are when one is not', () => {
+  it('a verb for an unknown authority names the known ones', () => {
     const result = applyVerb(poolWith(), 'trust', 'ca-9', facts);
     assert.deepEqual(result, {
       ok: false,
@@ -125,7 +125,7 @@ describe('a verb of `kubespiffe ca`', () => {
 });
 
 describe('activate', () => {
-  it('lets the one before it only verify from now on', () => {
+  it('activate makes the previous authority verify only', () => {
     const { document } = changed(poolWith(second('trusted')), 'activate', 'ca-2');
     const [before, after] = document.authorities;
     assert.equal(before?.state, 'retiring');
@@ -133,13 +133,13 @@ describe('activate', () => {
     assert.equal(after?.activatedAt, rfc3339(now));
   });
 
-  it('has a consequence before everybody who verifies can know the root', () => {
+  it('activate has a consequence before every verifier can have the root', () => {
     const fresh = second('trusted', { publishedAt: rfc3339(now - 60) });
     const { consequence } = changed(poolWith(fresh), 'activate', 'ca-2');
     assert.match(consequence ?? '', /may sign from 2026-11-29T12:05:30Z on.*no certificates are signed/);
   });
 
-  it('has a consequence while the root is in the bundle for less than the delay, even if the pool has an earlier date', () => {
+  it('activate has a consequence while the root is in the bundle for less than the delay, even if the pool has an earlier date', () => {
     const late = { ...timing, shownSince: new Map([[rootOf(unsigned) ?? '', now - 60]]) };
     const result = applyVerb(poolWith(second('trusted')), 'activate', 'ca-2', { ...facts, timing: late });
     assert.ok(result.ok);
@@ -156,7 +156,7 @@ describe('activate', () => {
     ['is tainted and never signs again', { tainted: true }],
     ['has no private key', { privateKey: undefined }],
   ] as [string, Partial<AuthorityRecord>][]) {
-    it(`is refused for an authority that ${why}`, () => {
+    it(`activate is refused for an authority that ${why}`, () => {
       const result = applyVerb(poolWith(second('trusted', more)), 'activate', 'ca-2', facts);
       assert.ok(!result.ok && result.what.includes(why), JSON.stringify(result));
     });
@@ -164,21 +164,21 @@ describe('activate', () => {
 });
 
 describe('taint and untaint', () => {
-  it('let the authority that is ready sign in place of the tainted one', () => {
+  it('taint lets the authority that is ready sign in place of the tainted one', () => {
     const { document, notes } = changed(poolWith(second('trusted')), 'taint', 'ca-1');
     assert.equal(stateOf(document, 'ca-1'), 'retiring');
     assert.equal(stateOf(document, 'ca-2'), 'active');
     assert.match(notes.join(), /ca-2 was ready/);
   });
 
-  it('say from when on another one is ready', () => {
+  it('taint returns from when on another authority is ready', () => {
     const fresh = second('trusted', { publishedAt: rfc3339(now) });
     const { document, notes } = changed(poolWith(fresh), 'taint', 'ca-1');
     assert.equal(stateOf(document, 'ca-1'), 'active');
     assert.match(notes.join(), /nothing signs.*12:06:30Z on: `kubespiffe ca activate ca-2`/);
   });
 
-  it('never let an authority sign again', () => {
+  it('untaint never lets an authority sign again', () => {
     const tainted = changed(poolWith(), 'taint', 'ca-1').document;
     const { document } = changed(tainted, 'untaint', 'ca-1');
     assert.equal(stateOf(document, 'ca-1'), 'retiring');
@@ -195,7 +195,7 @@ describe('a CA below the root of a tainted one', () => {
     return changed(made.document, 'trust', 'ca-2-by-ca-1').document;
   };
 
-  it('was ready before, and takes over neither by taint nor by a rotation', async () => {
+  it('a CA below a tainted root takes over neither by taint nor by a rotation, although it was ready before', async () => {
     const pool = await crossSigned();
     const activate = { kind: 'change', verb: 'activate', id: 'ca-2-by-ca-1' } as const;
     assert.deepEqual(nextStep(pool, 'X509', facts), activate);
@@ -206,13 +206,13 @@ describe('a CA below the root of a tainted one', () => {
     assert.ok(step.kind === 'wait' && step.id === 'ca-2', JSON.stringify(step));
   });
 
-  it('becomes active only by force', async () => {
+  it('a CA below a tainted root becomes active only by force', async () => {
     const { document } = changed(await crossSigned(), 'taint', 'ca-1');
     const { consequence } = changed(document, 'activate', 'ca-2-by-ca-1');
     assert.match(consequence ?? '', /root of authority ca-2-by-ca-1 is tainted/);
   });
 
-  it('is replaced by a rotation of the signer', async () => {
+  it('a CA below a tainted root is replaced by a rotation of the signer', async () => {
     const active = changed(await crossSigned(), 'activate', 'ca-2-by-ca-1').document;
     const { document } = changed(active, 'taint', 'ca-1');
     const at = now + timing.rootPropagationSeconds;
@@ -228,7 +228,7 @@ describe('a tainted authority', () => {
     ['trust', 'prepared'],
     ['trust', 'preview'],
   ] as const) {
-    it(`is not published: ${verb} of one that is ${state} is refused`, () => {
+    it(`a tainted authority is not published: ${verb} of one that is ${state} is refused`, () => {
       const result = applyVerb(poolWith(second(state, { tainted: true })), verb, 'ca-2', facts);
       assert.ok(
         !result.ok && /ca-2 is tainted and must not be published/.test(result.what),
@@ -240,7 +240,7 @@ describe('a tainted authority', () => {
 });
 
 describe('remove', () => {
-  it('is refused as long as the root is in the ClusterTrustBundle', () => {
+  it('remove is refused as long as the root is in the ClusterTrustBundle', () => {
     const { document } = changed(poolWith(second('trusted')), 'retire', 'ca-2', now + 400 * day);
     const root = rootOf(unsigned) ?? '';
     const result = applyVerb(document, 'remove', 'ca-2', { ...facts, published: new Set([root]) });
@@ -254,7 +254,7 @@ describe('an authority in reserve', () => {
     return { ...made, state: 'trusted' as const, publishedAt: rfc3339(now - 100 * day) };
   };
 
-  it('is not ready when its certificate ends within an hour: taint leaves it, and a rotation prepares another', async () => {
+  it('an authority in reserve is not ready when it expires within an hour: taint leaves it, and a rotation prepares another', async () => {
     const pool = poolWith(await old('ca-2'));
     const { document, notes } = changed(pool, 'taint', 'ca-1');
     assert.equal(stateOf(document, 'ca-1'), 'active');
@@ -262,7 +262,7 @@ describe('an authority in reserve', () => {
     assert.deepEqual(nextStep(pool, 'X509', facts), { kind: 'prepare' });
   });
 
-  it('is not ready as long as its root is not in the ClusterTrustBundle', () => {
+  it('an authority in reserve is not ready as long as its root is not in the ClusterTrustBundle', () => {
     const pool = poolWith(second('trusted'));
     const unseen = { ...facts, published: new Set([rootOf(first) ?? '']) };
     const result = applyVerb(pool, 'activate', 'ca-2', unseen);
@@ -273,7 +273,7 @@ describe('an authority in reserve', () => {
     assert.ok(applyVerb(pool, 'activate', 'ca-2', seen).ok);
   });
 
-  it('is not ready as long as no replica has published its JWT key, and then for the delay', async () => {
+  it('a JWT key in reserve is not ready until a replica has published it and the delay has passed', async () => {
     const then = now - 30 * day;
     const one = await createJwtAuthority({ key: 'es256', now: then, id: 'jwt-1' });
     const next = await createJwtAuthority({ key: 'es256', now: now - day, id: 'jwt-2' });
@@ -301,7 +301,7 @@ describe('an authority in reserve', () => {
     assert.ok(unknown.ok && unknown.consequence === undefined);
   });
 
-  it('is not ready where a JWT key has no publishedAt, as the signer would not use it', async () => {
+  it('a JWT key in reserve is not ready without publishedAt, because the signer would not use it', async () => {
     const { publishedAt: _, ...key } = await createJwtAuthority({ key: 'es256', now, id: 'jwt-2' });
     const pool = newPool(trustDomain, first, { ...key, state: 'trusted' });
     const result = applyVerb(pool, 'activate', 'jwt-2', facts);
@@ -313,7 +313,7 @@ describe('an authority in reserve', () => {
 });
 
 describe('the next CA', () => {
-  it('may sign the DNS names of the active one, with a key of its type', async () => {
+  it('the next CA may sign the DNS names of the active one, and has a key of the same type', async () => {
     const dns = await createAuthority({
       ...{ id: 'dns-1', trustDomain: undefined, now, keyType: 'ecdsa-p384' },
       permittedDnsNames: ['svc'],
@@ -330,7 +330,7 @@ describe('the next CA', () => {
 
 describe('a rotation', () => {
   for (const kind of ['X509', 'JWT-ES256'] as const) {
-    it(`of ${kind} goes through all states, and goes on where it was interrupted`, async () => {
+    it(`a rotation of ${kind} goes through all states, and continues after an interruption`, async () => {
       const key = await createJwtAuthority({ key: 'es256', now: now - 10 * day });
       let document = newPool(trustDomain, first, key);
       let at = now;
@@ -355,13 +355,13 @@ describe('a rotation', () => {
     });
   }
 
-  it('activates a CA that was kept ready at once', () => {
+  it('a rotation activates a CA in reserve at once', () => {
     const step = nextStep(poolWith(second('trusted')), 'X509', facts);
     assert.deepEqual(step, { kind: 'change', verb: 'activate', id: 'ca-2' });
   });
 
   for (const kind of ['X509', 'JWT-ES256'] as const) {
-    it(`of ${kind} prepares the next one at once when nothing signs, though an old one is still needed`, async () => {
+    it(`a rotation of ${kind} prepares the next one at once when nothing signs, even if an old one is still needed`, async () => {
       const jwt = (id: string) => createJwtAuthority({ key: 'es256', now: now - 10 * day, id });
       const pool = newPool(trustDomain, first, await jwt('jwt-1'), {
         ...(kind === 'X509' ? second('trusted') : { ...(await jwt('jwt-2')), state: 'trusted' }),
@@ -374,7 +374,7 @@ describe('a rotation', () => {
     });
   }
 
-  it('passes over authorities that cannot sign', () => {
+  it('a rotation skips authorities that cannot sign', () => {
     const lame = [
       second('trusted', { id: 'a', tainted: true }),
       second('prepared', { id: 'b', tainted: true }),

@@ -17,10 +17,20 @@ const rows = (file: string, verdict: string, titleOf: (name: string) => string, 
 
 /** Pools that signers and commands refuse. What was published stays, and nothing is signed. */
 const refused = (reason: string, inputs: Inputs) =>
-  rows(pool, `not taken: [${reason}](#${reason.toLowerCase()})`, (name) => `is refused: ${name}`, inputs);
+  rows(
+    pool,
+    `not taken: [${reason}](#${reason.toLowerCase()})`,
+    (name) => `a pool is refused: ${name}`,
+    inputs,
+  );
 
 const notImported = (inputs: Inputs) =>
-  rows(answer, 'the pool stays as it is', (name) => `is refused when it ${name}`, inputs);
+  rows(
+    answer,
+    'the pool stays as it is',
+    (name) => `the answer to a request is refused when it ${name}`,
+    inputs,
+  );
 
 const fromVault = (verdict: string, inputs: Inputs) =>
   rows(vault, verdict, (name) => `ends in no certificate when it ${name}`, inputs);
@@ -123,11 +133,8 @@ export const authorityBadInput: readonly BadInput[] = [
     ['the answer of a CA that lives longer than was asked for', 'lives longer than was asked for'],
     ['the answer of a CA without the certificates above it', 'is signed by a CA that is missing'],
     ['the answer of a CA with a certificate for code signing', 'is limited to code signing'],
-    [
-      'the answer of a CA with nothing, a web page, or the request itself',
-      'has no certificate, or something else',
-    ],
-    ['the answer of a CA that may sign no other CA', 'stands above a path length of 0'],
+    ['the answer of a CA with nothing, a web page, or the request itself', 'is not a certificate'],
+    ['the answer of a CA that may sign no other CA', 'is below a CA with path length 0'],
   ]),
   {
     input: 'the answer of cert-manager with a chain to a foreign root, or a denial',

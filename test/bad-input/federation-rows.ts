@@ -116,7 +116,7 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(schedule, 'the bundle is taken', [
     [
       'a refresh hint of 0, or of 10 years',
-      'as often as its publisher asks, within the bounds of the resource',
+      'a bundle is fetched as often as its publisher asks, within the bounds of the resource',
     ],
   ]),
   ...rows(fetching, unreachable, [
@@ -180,14 +180,14 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(attempt, notTaken('EndpointUnverifiable'), [
     [
       'an `endpointSPIFFEID` of our own trust domain, or of one whose bundle is not held',
-      'is refused where it is of our own trust domain, although its roots are known',
-      'is not verified by anything where no bundle of it is held',
+      'an endpoint ID of our own trust domain is refused, although its roots are known',
+      'an endpoint of another trust domain cannot be verified without a bundle of that trust domain',
     ],
   ]),
   ...rows(schedule, 'the bundle is taken', [
     [
       'a bundle with other keys at each fetch',
-      'is fetched less often when it changes again and again: ten changes, then one in ten minutes',
+      'a bundle that changes again and again is fetched less often: ten changes, then one in ten minutes',
     ],
   ]),
   ...rows(fetching, malformed, [
@@ -274,8 +274,8 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(attempt, notTaken('BundleHasOwnAuthority'), [
     [
       'our own bundle under the name of another trust domain',
-      'is refused for its JWT key',
-      'is refused for its CA',
+      'a foreign bundle with a JWT key of ours is refused',
+      'a foreign bundle with a CA of ours is refused',
     ],
   ]),
   spec('a `peerOf` other than `self`', 'a peer of something else than the signer itself'),

@@ -16,7 +16,7 @@ export const keyRows: readonly BadInput[] = [
       [reference, 'refuses pkcs11:token=a;object=b?module-path=/tmp/evil.so'],
       [reference, 'refuses awskms:///alias/my-key'],
       ...['stands beside a private key', 'cannot be read', 'is no text', 'is that of an Ed25519 CA'].map(
-        (what) => [pool, `is refused where it ${what}, at the field and without a part of it`] as const,
+        (what) => [pool, `a keyRef is refused if it ${what}, at the field and without a part of it`] as const,
       ),
     ],
   },

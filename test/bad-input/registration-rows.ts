@@ -204,7 +204,7 @@ export const registrationRows: readonly BadInput[] = [
     input: '`autoPopulateDNSNames` for a pod with more than 100 names of Services',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registered, 'has the DNS names of the Services that select the pod, where its registration says so'],
+      [registered, 'a pod has the DNS names of the Services that select it if its registration says so'],
     ],
   },
   {
@@ -296,7 +296,7 @@ export const registrationRows: readonly BadInput[] = [
     tests: [
       [
         registered,
-        'is none in a namespace with more than 1,000 registrations, so that nobody keeps the signer busy with them',
+        'a pod has no name in a namespace with more than 1,000 registrations, so that they cannot keep the signer busy',
       ],
     ],
   },
@@ -307,13 +307,13 @@ export const registrationRows: readonly BadInput[] = [
     tests: [
       [resolve, 'is none that does not match'],
       [resolve, 'is not a fallback that is asked for, where another matches'],
-      [registered, 'is chosen by the request among those that match, and by no other name'],
+      [registered, 'a request may choose among the registrations that match, and no other'],
     ],
   },
   {
     input: '`kubespiffe.io/registration` that no registration can be called, such as `shop/web` or nothing',
     verdict: ['InvalidUnverifiedUserAnnotations'],
-    tests: [[registered, 'is refused for a choice that names no registration by its form']],
+    tests: [[registered, 'a choice that cannot be the name of a registration is refused']],
   },
   {
     input: 'a pod without a registration where `defaultIdentity` is `none`',
@@ -321,7 +321,7 @@ export const registrationRows: readonly BadInput[] = [
     tests: [
       [
         registered,
-        'is none without a registration where defaultIdentity is none, and the reason says what would help',
+        'a pod has no name without a registration if defaultIdentity is none, and the reason says what would help',
       ],
     ],
   },
@@ -329,16 +329,15 @@ export const registrationRows: readonly BadInput[] = [
     input: 'a namespace whose labels were not seen yet, and a registration that selects by them',
     verdict: ['PodNotVisible'],
     tests: [
-      [
-        registered,
-        'waits for the labels of a namespace that was not seen, where a registration selects by such labels',
-      ],
+      [registered, 'a pod waits for the labels of its namespace if a registration selects by such labels'],
     ],
   },
   {
     input: 'an API server that serves no registrations',
     verdict: ['Issued'],
-    tests: [[registered, 'stays that of its ServiceAccount where the API server serves no registrations']],
+    tests: [
+      [registered, 'a pod keeps the name of its ServiceAccount if the API server serves no registrations'],
+    ],
   },
   {
     input: 'objects that were stored before the CRDs had any validation',

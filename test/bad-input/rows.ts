@@ -208,7 +208,7 @@ export const badInput: readonly BadInput[] = [
       ['contract/trust-domains.test.ts', 'works with a hyphen at either end'],
       ['contract/trust-domains.test.ts', 'works with 255 characters'],
       ['config/load.test.ts', 'trust domains of 255 characters, or beginning with a hyphen, are taken'],
-      ['trust/labels.test.ts', 'is replaced by the documented hash where it is not a valid label'],
+      ['trust/labels.test.ts', 'a trust domain that is not a valid label is replaced by the documented hash'],
     ],
   },
   {

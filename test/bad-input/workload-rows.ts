@@ -94,7 +94,12 @@ export const workloadBadInput: readonly BadInput[] = [
   {
     input: 'to the library: a root without a SPIFFE ID in a file of several trust domains',
     verdict: 'it counts for none',
-    tests: [[peers, 'gives each trust domain its own roots, and none to what names no trust domain']],
+    tests: [
+      [
+        peers,
+        'a file with roots gives each trust domain its own roots, and ignores roots without a trust domain',
+      ],
+    ],
   },
   {
     input: 'to the library: a root of our trust domain in the file of a federated one',
@@ -185,14 +190,14 @@ export const workloadBadInput: readonly BadInput[] = [
     input: 'a TLS peer of the library: no certificate, or one that cannot be read',
     verdict: 'refused, rule `certificate`',
     tests: [
-      [peers, 'is refused without a certificate, and with one that cannot be read'],
+      [peers, 'a chain is refused without a certificate, and with one that cannot be read'],
       [tls, 'refuses a client without a certificate, and one that the authorizer does not allow'],
     ],
   },
   {
     input: 'a TLS peer of the library: thousands of intermediates, or many issuers of one name',
     verdict: 'refused within a second, rule `chain`',
-    tests: [[peers, 'is refused quickly where it has thousands of issuers, or hundreds of ways']],
+    tests: [[peers, 'a chain with thousands of issuers, or hundreds of paths, is refused quickly']],
   },
   {
     input: 'a TLS peer of the library: the right chain, but an ID that is not authorized',
@@ -212,9 +217,9 @@ export const workloadBadInput: readonly BadInput[] = [
     input: 'in a program with the library: no authorizer, or a predicate that throws or gives a promise',
     verdict: 'no start; nobody is accepted',
     tests: [
-      [peers, 'has no default that accepts every peer'],
-      [peers, 'decides by the whole SPIFFE ID: a predicate that throws'],
-      [peers, 'decides by the whole SPIFFE ID: a predicate that gives a promise'],
+      [peers, 'there is no default authorizer that accepts every peer'],
+      [peers, 'an authorizer decides by the whole SPIFFE ID: a predicate that throws'],
+      [peers, 'an authorizer decides by the whole SPIFFE ID: a predicate that gives a promise'],
       [tls, 'is not made without an authorizer, or with nothing that verifies servers'],
     ],
   },

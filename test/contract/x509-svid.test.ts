@@ -123,7 +123,7 @@ describe('a certificate over HTTP', () => {
       });
     }
 
-    it('serves both ends of mTLS of go-spiffe', async () => {
+    it('a certificate over HTTP serves both ends of mTLS of go-spiffe', async () => {
       const { privateKey } = key('ECDSA P-256');
       const { chain, roots } = parted(await endpoint.certify(await aToken(), request));
       const side = {
@@ -135,7 +135,7 @@ describe('a certificate over HTTP', () => {
       assert.deepEqual(verdict.errors, []);
     });
 
-    it('comes as PEM with what a shell needs, and is kept by nobody', async () => {
+    it('a certificate over HTTP comes as PEM with what a shell needs, and no cache may store it', async () => {
       const asked = Math.floor(Date.now() / 1000);
       const answer = await endpoint.certify(await aToken(), encodePem('CERTIFICATE REQUEST', request));
       assert.match(String(answer.headers['content-type']), /^application\/pem-certificate-chain/);
@@ -147,7 +147,7 @@ describe('a certificate over HTTP', () => {
       assert.equal(Number(answer.headers['kubespiffe-refresh-after']), 1740);
     });
 
-    it('comes as JSON to who asks for that', async () => {
+    it('a certificate over HTTP comes as JSON if the client accepts that', async () => {
       const answer = await endpoint.certify(await aToken(), request, { accept: 'application/json' });
       assert.equal(answer.status, 200, answer.text);
       const { certificate_chain: chain, trust_bundle: bundle, ...rest } = answer.json;
@@ -156,7 +156,7 @@ describe('a certificate over HTTP', () => {
       assert.deepEqual(rest, { spiffe_id: spiffeId, expires_at: expiresAt, refresh_at: expiresAt - 1740 });
     });
 
-    it('never outlives the token', async () => {
+    it('a certificate over HTTP never outlives the token', async () => {
       const facts = await factsOf(controlPlane, await createPod(controlPlane));
       const ending = (exp: number) =>
         signed(facts.key, headerOf(facts), claimsOf(facts, { aud: [x509Audience], exp }));
@@ -165,7 +165,7 @@ describe('a certificate over HTTP', () => {
       assertRefused(await endpoint.certify(ending(facts.now + 25), request), 'TokenEndsTooSoon');
     });
 
-    it('has the API server asked each time', async () => {
+    it('the API server is asked before each certificate over HTTP', async () => {
       const token = await aToken();
       const reviews = (result: string) =>
         endpoint.signer.metric('kubespiffe_token_reviews_total', { result });
@@ -174,7 +174,7 @@ describe('a certificate over HTTP', () => {
       assert.deepEqual([await reviews('good'), await reviews('cached')], [good + 5, cached]);
     });
 
-    it('carries what certificates of this signer carry by option: its pod, and the issuer', async () => {
+    it('a certificate over HTTP carries the optional extensions of its signer: pod and issuer', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenOf(pod);
       const { leaf } = parted(await endpoint.certify(token, request));
@@ -187,7 +187,7 @@ describe('a certificate over HTTP', () => {
     });
   });
 
-  it('has the identity that a PodCertificateRequest of the same pod has', async () => {
+  it('a certificate over HTTP has the identity of a PodCertificateRequest of the same pod', async () => {
     const label = fc.stringMatching(/^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$/);
     const names = fc.sample(fc.tuple(label, fc.array(label, { minLength: 1, maxLength: 4 })), 8);
     const namespaces = new Set<string>();
@@ -208,7 +208,7 @@ describe('a certificate over HTTP', () => {
     }
   });
 
-  it('has nothing else of the request than its key', async () => {
+  it('a certificate over HTTP takes only the key from the request', async () => {
     const made = await x509.Pkcs10CertificateRequestGenerator.create({
       name: 'CN=admin, O=system:masters',
       keys: await webKeyPair('Ed25519', key('Ed25519').privateKey),
@@ -357,7 +357,7 @@ describe('a certificate over HTTP', () => {
     });
   }
 
-  it('leaves an audit line with who, what and by which key, and is counted', async () => {
+  it('a certificate over HTTP is counted, and its audit line names the pod, the certificate and the key that signed', async () => {
     const pod = await createPod(controlPlane);
     const counted = () => endpoint.signer.metric('kubespiffe_x509_svids_total', { reason: 'Issued' });
     const before = await counted();
@@ -380,7 +380,7 @@ describe('a certificate over HTTP', () => {
     });
   });
 
-  it('that is refused leaves an audit line, a count and an Event with the same code', async () => {
+  it('a refused certificate request leaves an audit line, a count and an Event with the same code', async () => {
     const pod = await createPod(controlPlane);
     const reason = 'CsrSignatureInvalid';
     const counted = () => endpoint.signer.metric('kubespiffe_x509_svids_total', { outcome: 'deny', reason });
@@ -398,7 +398,7 @@ describe('a certificate over HTTP', () => {
     assert.partialDeepStrictEqual(line, { outcome: 'Denied', reason });
   });
 
-  it('is not to be had where it is not switched on', async () => {
+  it('certificates over HTTP are not served unless they are enabled', async () => {
     const other = await startTokenSigner(installed, { replica: 'signer-b' });
     try {
       await other.signer.ready();
@@ -411,7 +411,7 @@ describe('a certificate over HTTP', () => {
     }
   });
 
-  it('is not offered for an audience that gives something else', async () => {
+  it('the audience for certificates must differ from that for JWT-SVIDs', async () => {
     const flags = ['--x509-svid', 'true', '--x509-audience', endpointAudience];
     const other = await startTokenSigner(installed, { replica: 'signer-c', flags });
     await waitFor('it to end', async () => other.signer.child.hasExited());
@@ -419,7 +419,7 @@ describe('a certificate over HTTP', () => {
     other.agent.destroy();
   });
 
-  it('waits for an authority that may sign', async () => {
+  it('a certificate over HTTP waits for an authority that may sign', async () => {
     const { pool } = installed;
     const token = await aToken();
     const tainted = pool.authorities.map((each) =>
@@ -434,7 +434,7 @@ describe('a certificate over HTTP', () => {
     assert.match(String(answer.json.error_description), /tainted/);
   });
 
-  it('says nothing secret in all its output', () => {
+  it('the signer prints nothing secret', () => {
     assert.doesNotMatch(endpoint.signer.output(), /PRIVATE KEY|eyJ[A-Za-z0-9_-]{10,}\.|open sesame/);
   });
 });

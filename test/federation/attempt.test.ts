@@ -122,7 +122,7 @@ describe('getting a bundle again', () => {
     });
   }
 
-  it('refuses what it confirmed before, once an authority of it is in our own pool', async () => {
+  it('a bundle that was confirmed before is refused once one of its authorities is in our own pool', async () => {
     const pool = await poolOf(1);
     [body, etag] = [documentOf(pool), '"own"'];
     const next = attempts();
@@ -133,7 +133,7 @@ describe('getting a bundle again', () => {
     assert.match(JSON.stringify(refused.status.conditions), /BundleHasOwnAuthority/);
   });
 
-  it('says whether the keys are others, not only the sequence', async () => {
+  it('an attempt returns whether the keys have changed, not only the sequence', async () => {
     const pool = await poolOf(1);
     const changed = async (next: Awaited<ReturnType<typeof poolOf>>) => {
       [body, etag] = [documentOf(pool), undefined];
@@ -146,7 +146,7 @@ describe('getting a bundle again', () => {
     assert.equal(await changed(await poolOf(2)), true);
   });
 
-  it('reads it again where the status was changed, or a root has expired since', async () => {
+  it('a bundle is read again if the status was changed, or a root has expired since', async () => {
     [body, etag] = [await bundleOf(3), '"three"'];
     const tampered = attempts((status) =>
       'bundle' in status ? { ...status, bundle: '{"keys":[]}' } : status,
@@ -195,7 +195,7 @@ describe('a bundle of another trust domain that is our own', () => {
       sha256Hex: new X509Certificate(certificate).fingerprint256.replaceAll(':', '').toLowerCase(),
     }) as never;
 
-  it('is refused for its JWT key', async () => {
+  it('a foreign bundle with a JWT key of ours is refused', async () => {
     const keys = [x509KeyOf(await root()), keyOf('ours')];
     assert.equal(
       await reasonOf(keys, { jwt: [{ kid: 'ours' } as never] }),
@@ -204,7 +204,7 @@ describe('a bundle of another trust domain that is our own', () => {
     assert.equal(await reasonOf(keys, { jwt: [{ kid: 'other' } as never] }), 'taken');
   });
 
-  it('is refused for its CA', async () => {
+  it('a foreign bundle with a CA of ours is refused', async () => {
     const [ours, other] = [await root(), await root()];
     const authorities = [{ id: 'ca-1', signing: factsOf(ours) } as never];
     const reason = 'BundleHasOwnAuthority: the CA ca-1';
@@ -212,7 +212,7 @@ describe('a bundle of another trust domain that is our own', () => {
     assert.equal(await reasonOf([x509KeyOf(other)], { authorities }), 'taken');
   });
 
-  it('is refused for a root above our CAs where it has nothing else', async () => {
+  it('a foreign bundle with nothing but a root above our CAs is refused', async () => {
     const [ours, other] = [await root(), await root()];
     const roots = [factsOf(ours)];
     const reason = 'BundleHasOwnAuthority: no other root than those (1)';
@@ -268,14 +268,14 @@ describe('an endpoint ID of another trust domain', () => {
     return outcome;
   }
 
-  it('is verified by the bundle that is held of that trust domain', async () => {
+  it('an endpoint of another trust domain is verified by the bundle of that trust domain', async () => {
     const host = await poolOf(1, 'host.example');
     const outcome = await fetchFrom('host.example', host);
     assert.ok(outcome.kind === 'taken', outcome.kind === 'failed' ? outcome.detail : '');
     assert.equal(outcome.bundle.sequence, 7);
   });
 
-  it('is not verified by anything where no bundle of it is held', async () => {
+  it('an endpoint of another trust domain cannot be verified without a bundle of that trust domain', async () => {
     const outcome = await fetchFrom('host.example');
     assert.ok(outcome.kind === 'failed');
     assert.deepEqual(
@@ -284,7 +284,7 @@ describe('an endpoint ID of another trust domain', () => {
     );
   });
 
-  it('is refused where it is of our own trust domain, although its roots are known', async () => {
+  it('an endpoint ID of our own trust domain is refused, although its roots are known', async () => {
     const outcome = await fetchFrom('example.org', await poolOf(1, 'example.org'));
     assert.ok(outcome.kind === 'failed');
     assert.equal(outcome.reason, 'EndpointUnverifiable');

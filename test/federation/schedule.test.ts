@@ -44,13 +44,13 @@ describe('when a bundle is fetched', () => {
   const dueAt = (each: FederatedTrustDomain, seconds: number) =>
     isDue(each, idleOf(each, each, 'example.org'), attemptedIn(each), seconds * 1000);
 
-  it('at once for a new resource, and then at the time in the status, for every replica', () => {
+  it('a bundle is fetched at once for a new resource, and then at the time in the status, by every replica', () => {
     assert.ok(dueAt(resource(), now));
     assert.ok(!dueAt(afterFailure(), now + 59));
     assert.ok(dueAt(afterFailure(), now + 60));
   });
 
-  it('at once after a change of the spec, and after a request for a refresh', () => {
+  it('a bundle is fetched at once after a change of the spec, and after a request for a refresh', () => {
     assert.ok(dueAt({ ...afterFailure(), generation: 3 }, now));
     assert.ok(dueAt({ ...afterFailure(), refreshRequest: 'now' }, now));
     assert.ok(!dueAt(afterFailure({ refresh: 'now' }), now));
@@ -76,7 +76,7 @@ describe('when a bundle is fetched', () => {
     });
   }
 
-  it('not while the resource is paused, wrong, of this trust domain, or the second one for its trust domain', () => {
+  it('a bundle is not fetched while the resource is paused, invalid, of this trust domain, or the second one for its trust domain', () => {
     const paused = resource({ spec: { paused: true } });
     const wrong = resource({ spec: { bundle: '{}' } });
     const first = { ...resource(), uid: 'other', name: 'first' };
@@ -96,7 +96,7 @@ describe('when a bundle is fetched', () => {
     assert.ok(dueAt({ ...written, isPaused: false }, now), 'and at once when it counts again');
   });
 
-  it('once where it is paused and its bundle has become stale, to say so', () => {
+  it('a paused resource is written once when its bundle has become stale', () => {
     const status = { bundle: '{"keys":[]}', lastSuccessTime: '2027-01-15T08:00:00Z' };
     const paused = resource({ spec: { paused: true }, status });
     const idle = { kind: 'idle', reason: 'Paused', detail: '' } as const;
@@ -109,12 +109,12 @@ describe('when a bundle is fetched', () => {
     assert.ok(!dueAt(writtenAt(now + 901), now + 10 ** 6));
   });
 
-  it('when a clock that was set back would keep it waiting for long', () => {
+  it('a bundle is fetched if a clock that was set back would delay it for long', () => {
     const wrong = afterFailure();
     assert.ok(dueAt(wrong, now - 3 * 24 * 3600));
   });
 
-  it('as often as its publisher asks, within the bounds of the resource', () => {
+  it('a bundle is fetched as often as its publisher asks, within the bounds of the resource', () => {
     const bounded = resource({ spec: { refreshHint: { min: '1m', max: '1h' } } });
     assert.deepEqual(
       [0, 60, 300, 3600, 10 * 365 * 24 * 3600, undefined].map((hint) => intervalSeconds(bounded, hint)),
@@ -124,7 +124,7 @@ describe('when a bundle is fetched', () => {
     assert.equal(intervalSeconds(resource(), Number.MAX_SAFE_INTEGER), 24 * 3600);
   });
 
-  it('up to five seconds sooner together with others, but after a failure, or within the shortest interval, when it is due', () => {
+  it('a bundle is fetched up to five seconds early together with others, but not after a failure or within the shortest interval', () => {
     const soonest = (each: FederatedTrustDomain) => (attemptedIn(each)?.earliestAt ?? 0) / 1000;
     const confirmed = {
       kind: 'confirmed',
@@ -141,7 +141,7 @@ describe('when a bundle is fetched', () => {
     assert.equal(soonest(afterFailure()), now + 60);
   });
 
-  it('never sooner than the shortest interval, and after failures not later than the usual one', () => {
+  it('a bundle is fetched no sooner than the shortest interval, and after failures no later than the usual one', () => {
     const jitter = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
     fc.assert(
       fc.property(
@@ -172,7 +172,7 @@ describe('a peer whose keys change', () => {
   }
   const interval = fc.integer({ min: 30, max: 3600 });
 
-  it('is fetched less often when it changes again and again: ten changes, then one in ten minutes', () => {
+  it('a bundle that changes again and again is fetched less often: ten changes, then one in ten minutes', () => {
     const day = 86_400;
     assert.ok(changesIn(day, 30, 0) > 9 + day / 600, 'more than without the first ten');
     fc.assert(
@@ -182,7 +182,7 @@ describe('a peer whose keys change', () => {
     );
   });
 
-  it('is fetched as often as always while it changes ten times in a row, and no more for a while', () => {
+  it('a bundle is fetched as usual for ten changes in a row, and then less often for a while', () => {
     let allowedAgainAt = 0;
     for (let change = 0; change < 9; change += 1) {
       allowedAgainAt = countChange(allowedAgainAt, 1_000);
@@ -193,7 +193,7 @@ describe('a peer whose keys change', () => {
     assert.equal(pauseMs(allowedAgainAt, 1_600), 0);
   });
 
-  it('is said in the condition', () => {
+  it('the condition reports that a bundle changes too often', () => {
     const outcome = {
       kind: 'confirmed',
       reason: 'BundleTaken',
@@ -210,7 +210,7 @@ describe('the status after an attempt', () => {
   const conditions = (each: ReturnType<typeof federationStatus>) =>
     Object.fromEntries(each.conditions.map(({ type, status, reason }) => [type, `${status} ${reason}`]));
 
-  it('is ready after a failure while a bundle is held, and keeps what it says of the bundle', () => {
+  it('a resource stays ready after a failure while a bundle is in use, and keeps its details of the bundle', () => {
     const status = federationStatus(resource({ status: held }), failed, at);
     assert.deepEqual(conditions(status), {
       Ready: 'True BundleHeld',
@@ -225,13 +225,13 @@ describe('the status after an attempt', () => {
     );
   });
 
-  it('is stale when the bundle was not confirmed for three intervals', () => {
+  it('a resource is stale when the bundle was not confirmed for three intervals', () => {
     const status = federationStatus(resource({ status: held }), failed, { ...at, now: now + 601 });
     assert.equal(conditions(status).Ready, 'False BundleStale');
     assert.equal(conditions(status).Stale, 'True BundleStale');
   });
 
-  it('is stale after three intervals although nothing is to be fetched, where it is paused', () => {
+  it('a paused resource is stale after three intervals, although nothing is fetched', () => {
     const paused = { kind: 'idle', reason: 'Paused', detail: '' } as const;
     const at2 = { ...at, next: undefined };
     const resting = resource({ status: held });
@@ -240,16 +240,16 @@ describe('the status after an attempt', () => {
     assert.deepEqual([late.Ready, late.Stale], ['False Paused', 'True BundleStale']);
   });
 
-  it('is not ready where all roots of the bundle have expired', () => {
+  it('a resource is not ready when all roots of the bundle have expired', () => {
     const status = federationStatus(resource({ status: held }), failed, { ...at, haveHeldExpired: true });
     assert.equal(conditions(status).Ready, 'False EndpointUnreachable');
   });
 
-  it('is not ready without a bundle', () => {
+  it('a resource is not ready without a bundle', () => {
     assert.equal(conditions(federationStatus(resource(), failed, at)).Ready, 'False EndpointUnreachable');
   });
 
-  it('keeps the time of a condition that has not changed', () => {
+  it('a condition that has not changed keeps its time', () => {
     const [ready] = federationStatus(afterFailure(), failed, { ...at, now: now + 60 }).conditions;
     assert.equal(ready?.lastTransitionTime, '2027-01-15T08:00:00Z');
   });

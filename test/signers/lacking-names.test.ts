@@ -49,7 +49,7 @@ function setup({ pod = {}, replicas = ['signer-a'] }: { pod?: Partial<PodFacts>;
 }
 
 describe('a certificate that lacks a name', () => {
-  it('is reported on the pod when another Service selects it, with the name and when it comes', () => {
+  it('a missing name is reported on the pod when another Service selects it, with the name and when it comes', () => {
     const { services, recorded } = setup();
     services.set('shop/www', ofWeb);
     assert.deepEqual(recorded, [
@@ -66,7 +66,7 @@ describe('a certificate that lacks a name', () => {
     ]);
   });
 
-  it('is reported when labels of the pod change so that another Service selects it', () => {
+  it('a missing name is reported when labels of the pod change so that another Service selects it', () => {
     const { pods, services, notes, facts } = setup();
     services.set('shop/api', service({ selector: { app: 'api' } }));
     assert.deepEqual(notes(), []);
@@ -75,13 +75,13 @@ describe('a certificate that lacks a name', () => {
     assert.match(notes()[0] ?? '', /lacks api\.shop\.svc, /);
   });
 
-  it('is reported when a Service becomes headless, with the name of the pod alone', () => {
+  it('a missing name is reported when a Service becomes headless, with the name of the pod alone', () => {
     const { services, notes } = setup({ pod: { hostname: 'web-0', subdomain: 'web' } });
     services.set('shop/web', service({ selector: { app: 'web' }, clusterIP: 'None' }));
     assert.match(notes().join(), /lacks web-0\.web\.shop\.svc, web-0\.web\.shop\.svc\.cluster\.local:/);
   });
 
-  it('is reported by one replica of three', () => {
+  it('a missing name is reported by one replica of three', () => {
     const replicas = ['signer-a', 'signer-b', 'signer-c'];
     const { services, recorded } = setup({ replicas });
     services.set('shop/www', ofWeb);
@@ -89,7 +89,7 @@ describe('a certificate that lacks a name', () => {
     assert.ok(ranking('pod-uid', replicas)[0]);
   });
 
-  it('is not reported by a replica that has ended', async () => {
+  it('a missing name is not reported by a replica that has ended', async () => {
     const { services, recorded, stopping } = setup();
     stopping.abort();
     await new Promise(setImmediate);
@@ -97,7 +97,7 @@ describe('a certificate that lacks a name', () => {
     assert.deepEqual(recorded, []);
   });
 
-  it('is reported for the Services that the pod chose', () => {
+  it('a missing name is reported for the Services that the pod chose', () => {
     const { services, notes } = setup({ pod: { certificateSources: [source('web,www')] } });
     services.set('shop/www', ofWeb);
     assert.equal(notes().length, 1);
@@ -144,7 +144,7 @@ describe('a certificate that lacks a name', () => {
     ['its status changes', {}, ({ pods, facts }) => pods.set('shop/web-0', { ...facts })],
   ];
   for (const [what, pod, change] of silent) {
-    it(`is not reported when ${what}`, () => {
+    it(`a missing name is not reported when ${what}`, () => {
       const cluster = setup({ pod });
       change(cluster);
       assert.deepEqual(cluster.notes(), []);

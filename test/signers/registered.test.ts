@@ -56,7 +56,7 @@ const ofApp = 'spiffe://example.org/ns/shop/app/web';
 const choosing = (name: string) => ({ [registrationAnnotation]: name });
 
 describe('the name of a pod', () => {
-  it('is that of its ServiceAccount while no registration matches, and then that of the registration', () => {
+  it('a pod has the name of its ServiceAccount while no registration matches, and then that of the registration', () => {
     const { nameOf, put, store } = setup();
     put(aRegistration({ podSelector: { matchLabels: { app: 'db' } } }));
     assert.equal(nameOf(), ofServiceAccount);
@@ -66,11 +66,11 @@ describe('the name of a pod', () => {
     assert.equal(nameOf(), ofServiceAccount);
   });
 
-  it('stays that of its ServiceAccount where the API server serves no registrations', () => {
+  it('a pod keeps the name of its ServiceAccount if the API server serves no registrations', () => {
     assert.equal(setup({}, true).nameOf(), ofServiceAccount);
   });
 
-  it('is none without a registration where defaultIdentity is none, and the reason says what would help', () => {
+  it('a pod has no name without a registration if defaultIdentity is none, and the reason says what would help', () => {
     const { nameOf, put } = setup({ defaultIdentity: 'none' });
     assert.equal(nameOf(), 'NotRegistered: there is none for the namespace shop');
     const selector = { podSelector: { matchLabels: { app: 'job' } } };
@@ -96,7 +96,7 @@ describe('the name of a pod', () => {
     assert.equal(missing, 'NotRegistered: the API server serves no registrations; apply manifests/crds');
   });
 
-  it('is none in a namespace with more than 1,000 registrations, so that nobody keeps the signer busy with them', () => {
+  it('a pod has no name in a namespace with more than 1,000 registrations, so that they cannot keep the signer busy', () => {
     const { nameOf, put, store } = setup();
     const other = { podSelector: { matchLabels: { app: 'db' } } };
     for (let at = 0; at < 1_000; at += 1) put(aRegistration(other, `r${at}`));
@@ -111,7 +111,7 @@ describe('the name of a pod', () => {
     assert.equal(nameOf(), ofServiceAccount);
   });
 
-  it('is chosen by the request among those that match, and by no other name', () => {
+  it('a request may choose among the registrations that match, and no other', () => {
     const { nameOf, put } = setup();
     put(aRegistration({}, 'one'));
     put(aRegistration({ spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/shop/two' }, 'two'));
@@ -133,7 +133,7 @@ describe('the name of a pod', () => {
     );
   });
 
-  it('is refused for a choice that names no registration by its form', () => {
+  it('a choice that cannot be the name of a registration is refused', () => {
     const check = spiffe.annotations?.[registrationAnnotation];
     assert.equal(check?.('web.v2'), undefined);
     for (const name of ['', 'Web', 'shop/web', 'a'.repeat(254)]) {
@@ -141,7 +141,7 @@ describe('the name of a pod', () => {
     }
   });
 
-  it('waits for the labels of a namespace that was not seen, where a registration selects by such labels', () => {
+  it('a pod waits for the labels of its namespace if a registration selects by such labels', () => {
     const { nameOf, put } = setup();
     assert.equal(nameOf({}, {}, 'new'), 'spiffe://example.org/ns/new/sa/web');
     put(
@@ -153,7 +153,7 @@ describe('the name of a pod', () => {
     assert.equal(nameOf(), ofApp);
   });
 
-  it('has the DNS names of the Services that select the pod, where its registration says so', () => {
+  it('a pod has the DNS names of the Services that select it if its registration says so', () => {
     const { nameOf, put, store } = setup();
     put(aRegistration({ autoPopulateDNSNames: true }));
     assert.equal(nameOf(), ofApp);
@@ -230,12 +230,12 @@ describe('the requests that a change wakes', () => {
     ],
   ];
   for (const [change, act, woken] of rows) {
-    it(`are those of the pods that it affects, ${woken.length} of 10,000: ${change}`, () => {
+    it(`a change wakes the requests of the pods that it affects, ${woken.length} of 10,000: ${change}`, () => {
       assert.deepEqual(changed(act), woken);
     });
   }
 
-  it('are those of all pods of a namespace when it passes its limit of registrations, and when it is back below it', () => {
+  it('a namespace that passes its limit of registrations, or gets back below it, wakes the requests of all its pods', () => {
     const inShop = ['shop/web-0', 'shop/web-1'];
     const { pods, woken, put, store, nameOf } = setup();
     for (const key of [...inShop, 'bank/web-0']) pods.set(key, aPod({ labels: { app: 'web' } }));
@@ -274,7 +274,7 @@ describe('the requests that a change wakes', () => {
     assert.equal(nameOf(), ofServiceAccount);
   });
 
-  it('are those of the pods in a namespace whose labels a registration selects', () => {
+  it('a change of namespace labels wakes the requests of its pods if a registration selects by such labels', () => {
     const woken = changed(({ put, store, woken }) => {
       put(aClusterRegistration({ ...selector, namespaceSelector: { matchLabels: { tier: 'front' } } }));
       assert.deepEqual(woken, []);

@@ -49,7 +49,7 @@ const bundleOf = (keys: readonly unknown[], more: Json = {}) =>
   JSON.stringify({ keys, spiffe_sequence: 1, spiffe_refresh_hint: 300, ...more });
 
 describe('a SPIFFE bundle of ours', () => {
-  it('meets every clause and is read as it was written', () => {
+  it('a bundle of ours meets every clause and is read as it was written', () => {
     const document = JSON.parse(text) as Json & { keys: Json[] };
     for (const findings of [checkBundle(document), ...document.keys.map(checkBundleKey)]) {
       assert.deepEqual([broken(findings), broken(findings, 'should')], [[], []]);
@@ -68,7 +68,7 @@ describe('a SPIFFE bundle of ours', () => {
     assert.deepEqual(parsed.value.ignored, []);
   });
 
-  it('has one key for each root and each JWT key, with exactly the members of the standard', () => {
+  it('a bundle of ours has one key for each root and each JWT key, with exactly the members of the standard', () => {
     const { keys } = JSON.parse(text) as { keys: Json[] };
     assert.deepEqual(
       keys.map((key) => Object.keys(key)),
@@ -81,7 +81,7 @@ describe('a SPIFFE bundle of ours', () => {
   });
 
   for (const keyName of ['ECDSA P-384', 'RSA 3072', 'Ed25519'] as const) {
-    it(`can hold a root of ${keyName}`, async () => {
+    it(`a bundle of ours can hold a root of ${keyName}`, async () => {
       const ca = await makeCa({ keyName });
       const parsed = parseSpiffeBundle(
         printSpiffeBundle({ sequence: 1, refreshHintSeconds: 1, roots: [ca.facts], jwtKeys: [] }),
@@ -166,14 +166,14 @@ describe('a bundle of another publisher', () => {
     ],
   ];
   for (const [name, make, reason] of cases) {
-    it(`is refused where it ${name}`, () => {
+    it(`a bundle of another publisher is refused if it ${name}`, () => {
       const parsed = parseSpiffeBundle(make());
       assert.ok(!parsed.ok);
       assert.match(parsed.reason, reason);
     });
   }
 
-  it('is read without the keys that the standard wants ignored', () => {
+  it('a bundle is read without the keys that readers must ignore', () => {
     const parsed = parseSpiffeBundle(
       bundleOf([
         { ...jwtKey, use: 'sig' },
@@ -191,7 +191,7 @@ describe('a bundle of another publisher', () => {
     assert.match(parsed.value.ignored.join(), /keys\[1\]: use is "JWT-SVID"/);
   });
 
-  it('is read without roots that have no certificate (X509-SVID 6.2)', () => {
+  it('a bundle is read without roots that have no certificate (X509-SVID 6.2)', () => {
     const withoutX5c = [
       { ...x509Key, x5c: undefined },
       { ...x509Key, x5c: [] },
@@ -208,7 +208,7 @@ describe('a bundle of another publisher', () => {
     assert.ok(alone.ok && alone.value.roots.length === 0);
   });
 
-  it('is read with the first certificate of a root, and with a root that has a kid', () => {
+  it('a bundle is read with the first certificate of a root, and with a root that has a kid', () => {
     const x5c = [...(x509Key.x5c as string[]), Buffer.from(other.facts.der).toString('base64'), 'AA=='];
     const parsed = parseSpiffeBundle(bundleOf([{ ...x509Key, x5c, kid: 'a' }]));
     assert.ok(parsed.ok, parsed.ok ? '' : parsed.reason);
@@ -218,7 +218,7 @@ describe('a bundle of another publisher', () => {
     );
   });
 
-  it('that its publisher should not have written so is read, and yet breaks a clause', () => {
+  it('a bundle that violates a clause for publishers only is read, with that clause reported', () => {
     const x5c = [...(x509Key.x5c as string[]), 'AA=='];
     for (const [key, problem] of [
       [{ ...x509Key, kid: 'a' }, 'kid is there'],
@@ -231,14 +231,14 @@ describe('a bundle of another publisher', () => {
     assert.deepEqual(without, ['x5c has 0 elements', 'x5c has no element that is a string']);
   });
 
-  it('that is empty revokes everything, which is reported and not an error', () => {
+  it('an empty bundle revokes everything, which is reported and not an error', () => {
     const parsed = parseSpiffeBundle('{"keys":[]}');
     assert.ok(parsed.ok);
     assert.equal(parsed.value.roots.length + parsed.value.jwtKeys.size, 0);
     assert.match(broken(checkBundle({ keys: [] }), 'should').join(), /revoked/);
   });
 
-  it('that has members of its own is read all the same', () => {
+  it('a bundle with further members is read', () => {
     const parsed = parseSpiffeBundle(bundleOf([{ ...jwtKey, alg: 'ES256' }], { x_note: 'a' }));
     assert.ok(parsed.ok);
     assert.match(broken(checkBundleKey({ ...jwtKey, alg: 'ES256' }), 'should').join(), /does not name alg/);
@@ -286,7 +286,7 @@ describe('a JWK set for OIDC', () => {
       { kid: rs256.kid, jwk: publicJwkOf(rs256.publicKey), algorithm: 'RS256' },
     ]);
 
-  it('holds JWT keys with use, alg and kid, and is read again', () => {
+  it('a JWK set holds JWT keys with use, alg and kid, and is read again', () => {
     const { keys } = JSON.parse(printed()) as { keys: Json[] };
     assert.deepEqual(
       keys.map(({ use, alg }) => [use, alg]),
@@ -300,7 +300,7 @@ describe('a JWK set for OIDC', () => {
     assert.ok(parsed.value.jwtKeys.get(rs256.kid)?.equals(rs256.publicKey));
   });
 
-  it('of another publisher is read without keys for other uses, and refused with a malformed key', () => {
+  it('a JWK set of another publisher is read without keys for other uses, and refused with a malformed key', () => {
     const key: PublicJwk = publicJwkOf(es256.publicKey);
     const left = parseJwks(
       JSON.stringify({ keys: [{ ...key, use: 'enc', kid: 'a' }, key, { kty: 'oct', kid: 'b' }] }),

@@ -21,7 +21,7 @@ describe('a new pool of another trust domain than that of its signers', () => {
   const mismatch = async (trustDomain: string | undefined, place = pool) =>
     mismatchIn((await aWorld({})).settings.config, place, trustDomain);
 
-  it('is a mistake that is named, with the trust domain of the signers', async () => {
+  it('a new pool of another trust domain than its signers is refused, and their trust domain is named', async () => {
     const found = await mismatch('exmaple.org');
     assert.equal(found?.signerName, 'kubespiffe.io/spiffe');
     assert.deepEqual(
@@ -32,19 +32,19 @@ describe('a new pool of another trust domain than that of its signers', () => {
     assert.match((await mismatch(undefined))?.made ?? '', /no trust domain/);
   });
 
-  it('is none where the signers have that trust domain, or another pool', async () => {
+  it('a new pool is accepted if the signers have its trust domain, or another pool', async () => {
     assert.equal(await mismatch('example.org'), undefined);
     assert.equal(await mismatch('exmaple.org', { ...pool, name: 'another' }), undefined);
   });
 });
 
 describe('how long a command waits before a new CA may sign', () => {
-  it('is as long as the settings of the signer say', async () => {
+  it('a command waits before a new CA signs as long as the settings of the signer say', async () => {
     const signer = await signerWith(['--root-propagation-delay', '20m']);
     assert.equal(timingOf({ signer }).rootPropagationSeconds, 1_200);
   });
 
-  it('is the longest of the signers that sign from the pool', async () => {
+  it('a command waits for the longest delay of the signers that sign from the pool', async () => {
     const flags = [
       '--service-dns-root-propagation-delay',
       '30m',
@@ -55,7 +55,7 @@ describe('how long a command waits before a new CA may sign', () => {
     assert.equal(timingOf({ signer }).rootPropagationSeconds, 1_800);
   });
 
-  it('is what the option says, and the usual time where the settings are not known', async () => {
+  it('a command waits as its option says, and for the usual time if the settings are not known', async () => {
     const signer = await signerWith(['--root-propagation-delay', '20m']);
     assert.equal(timingOf({ signer, propagationDelay: '3s' }).rootPropagationSeconds, 3);
     assert.equal(await signerWith([], { ...pool, name: 'another' }), undefined);
@@ -80,7 +80,7 @@ describe('evicting the pods of a tainted CA', () => {
     return newPool(trustDomain, stolen, next);
   }
 
-  it('is refused while the root of the next CA is too new to sign, by the settings of the signer', async () => {
+  it('evicting is refused while the root of the next CA is too new to sign, by the settings of the signer', async () => {
     const timing = timingOf({ signer: await signerWith(['--root-propagation-delay', '20m']) });
     const tooNew = await poolAfter(600);
     assert.throws(
@@ -120,7 +120,7 @@ describe('a root that no pod has verified in the preview bundle', () => {
     return onlyVerified(change, document, 'ca-2', { signer, ...(force && { force }) });
   }
 
-  it('is published only by force where the signer has caPreviewVerified', async () => {
+  it('an unverified root is published only by force if the signer has caPreviewVerified', async () => {
     for (const state of ['prepared', 'preview'] as const) {
       const refused = await trusted(state, {}, asking);
       assert.ok(!refused.ok);
@@ -131,7 +131,7 @@ describe('a root that no pod has verified in the preview bundle', () => {
     }
   });
 
-  it('is published where the signer does not ask for it, or a pod has verified it', async () => {
+  it('a root is published if the signer does not require a check, or a pod has verified it', async () => {
     for (const [more, flags] of [
       [{}, []],
       [{ verifiedAt: rfc3339(now) }, asking],

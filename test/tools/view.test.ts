@@ -111,7 +111,7 @@ describe('what a pod has from a signer', () => {
   }
 });
 
-it('is a request that waits, although an earlier one was answered', async () => {
+it('a pod with an answered and a waiting request is shown as waiting', async () => {
   const read = await aRead({ request: {} });
   const [open] = read.requests;
   assert.ok(open);
@@ -147,13 +147,13 @@ describe('a pod that runs with a certificate, and whose registration is broken s
     explainWholePod(world, 'shop/web-0', aKnownPod(), { requests, events: [] }).signers[0];
   const kept = / The pod keeps its certificate until 2027-11-29T10:00:00Z\. Its next renewal waits\.$/;
 
-  it('has no name since a time that is not known, and keeps its certificate until that ends', async () => {
+  it('a pod with a broken registration has no name since an unknown time, and keeps its certificate until it expires', async () => {
     const [found] = workloadsOf(await aRunning());
     assert.deepEqual([found?.state, found?.reason, found?.requestedAt], ['unnamed', 'NotRegistered', null]);
     assert.match(found?.message ?? '', kept);
   });
 
-  it('is explained with the same words, and does not wait yet', async () => {
+  it('a pod with a broken registration is explained with the same words, and does not wait yet', async () => {
     const spiffe = explained(await aRunning());
     assert.ok(spiffe);
     assert.equal(spiffe.keepsUntil, '2027-11-29T10:00:00Z');
@@ -163,7 +163,7 @@ describe('a pod that runs with a certificate, and whose registration is broken s
     assert.match(said.join(''), /^ {2}=> {2}gives no name: NotRegistered {2}\[pod author\]/);
   });
 
-  it('is not taken for the pod of the same name that it replaced', async () => {
+  it('a pod is not confused with the pod of the same name that it replaced', async () => {
     const spiffe = explained(await aRunning('u-0'));
     assert.deepEqual([spiffe?.verdict.reason, spiffe?.keepsUntil], ['NotRegistered', null]);
   });
@@ -178,7 +178,7 @@ describe('a search over workloads', () => {
     ...{ requestedAt: fc.constant(null), certificate: fc.constant(null) },
   });
 
-  it('pages through all that it finds, once each, and counts them by state', () => {
+  it('a search over workloads pages through all results, once each, and counts them by state', () => {
     fc.assert(
       fc.property(
         fc.array(workload, { maxLength: 350 }),
@@ -202,7 +202,7 @@ describe('a search over workloads', () => {
   });
 });
 
-it('says nothing of the API server to a caller whose token cannot be checked', async () => {
+it('the view reveals nothing of the API server to a caller whose token cannot be checked', async () => {
   const api = createScriptedApi();
   api.answer = () => ({ status: 403, body: { message: 'system:serviceaccount:kubespiffe:view may not' } });
   const said: string[] = [];
@@ -226,7 +226,7 @@ it('says nothing of the API server to a caller whose token cannot be checked', a
 });
 
 describe('what is shown', () => {
-  it('is read with one look at the clock of the API server, however often it is read', async () => {
+  it('reading the view again and again needs one look at the clock of the API server', async () => {
     const { transport } = createScriptedApi();
     const listeners: number[] = [];
     const api = { ...transport, onDate: () => void listeners.push(1) };
@@ -236,7 +236,7 @@ describe('what is shown', () => {
     assert.equal(listeners.length, 1);
   });
 
-  it('is read again when it is 5 s old, by one reader at a time', async () => {
+  it('the view is read again when it is 5 s old, by one reader at a time', async () => {
     let now = 0;
     let reads = 0;
     const latest = createLatest(
@@ -250,7 +250,7 @@ describe('what is shown', () => {
     assert.equal(await latest(), 2);
   });
 
-  it('is read for at most a tenth of the time', async () => {
+  it('the view spends at most a tenth of the time on reading', async () => {
     let now = 0;
     let reads = 0;
     const latest = createLatest(
@@ -267,7 +267,7 @@ describe('what is shown', () => {
     assert.equal(await latest(), 2);
   });
 
-  it('is read again at once after a failure', async () => {
+  it('the view is read again at once after a failure', async () => {
     let reads = 0;
     const latest = createLatest(
       async () => {

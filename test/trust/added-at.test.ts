@@ -13,7 +13,7 @@ const bundle = (roots: readonly string[], annotations: Record<string, string> = 
 });
 
 describe('the times at which roots were added to a bundle', () => {
-  it('are those of the first write for a new bundle, since one that was deleted may have had other roots', () => {
+  it('roots of a new bundle are dated by its first write, because a deleted bundle may have had other roots', () => {
     const written = addedAtAnnotation(new Set([a, b]), [], undefined, now);
     assert.deepEqual(
       addedAtIn(bundle([a, b], written), now),
@@ -24,11 +24,11 @@ describe('the times at which roots were added to a bundle', () => {
     );
   });
 
-  it('are not made up for roots that the bundle has had without a time', () => {
+  it('roots that the bundle had without a time get no time', () => {
     assert.deepEqual(addedAtAnnotation(new Set([a]), [], bundle([a]), now), {});
   });
 
-  it('stay as they are while the root stays, and go with it', () => {
+  it('the time of a root stays while the root stays, and goes with it', () => {
     const first = addedAtAnnotation(new Set([a, b]), [], bundle([a]), now);
     assert.deepEqual(first, { 'kubespiffe.io/added-at': `${b}=2026-11-30T03:00:00Z` });
     const second = addedAtAnnotation(new Set([a, b, c]), [], bundle([a, b], first), now + 60);
@@ -43,7 +43,7 @@ describe('the times at which roots were added to a bundle', () => {
     assert.deepEqual([...addedAtIn(bundle([a, c], third), now + 120)], [[c, now + 60]]);
   });
 
-  it('are there for JWT keys too, from the first write of a replica that has the key', () => {
+  it('JWT keys are dated too, from the first write of a replica that has the key', () => {
     const [key, next] = ['k', '-'].map((digit) => digit.repeat(43)) as [string, string];
     // An older version says nothing of keys: nobody knows since when they are served.
     assert.deepEqual([...keysIn(bundle([a]), now)], []);
@@ -61,7 +61,7 @@ describe('the times at which roots were added to a bundle', () => {
     assert.deepEqual([...addedAtIn(bundle([a], third), now + 90)], [[next, now + 60]]);
   });
 
-  it('are the latest of several bundles', () => {
+  it('the time of a root is the latest of several bundles', () => {
     const at = (time: number) => bundle([a, b], { 'kubespiffe.io/added-at': `${b}=${rfc3339(time)}` });
     assert.deepEqual(
       [...shownSince([at(now), undefined, at(now + 5), at(now + 3)], now + 9)],
@@ -69,7 +69,7 @@ describe('the times at which roots were added to a bundle', () => {
     );
   });
 
-  it('do not count where they are long after now or cannot be read', () => {
+  it('a time does not count if it is far in the future or cannot be read', () => {
     const written = {
       'kubespiffe.io/added-at': `${a}=${rfc3339(now + 61)} ${b}=soon nothing ${c}=${rfc3339(now + 1)}`,
     };

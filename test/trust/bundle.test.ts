@@ -51,32 +51,32 @@ describe('a trust bundle', () => {
     [root, other] = await Promise.all([certificate(true), certificate(true)]);
   });
 
-  it('is named after its signer', () => {
+  it('a trust bundle is named after its signer', () => {
     assert.equal(bundleName(names.signerName, 'roots'), 'kubespiffe.io:spiffe:roots');
     assert.equal(bundleName(names.signerName, 'roots', 'preview'), 'kubespiffe.io:spiffe:roots-preview');
   });
 
-  it('holds each root once, as PEM without headers or text', () => {
+  it('a trust bundle holds each root once, as PEM without headers or text', () => {
     const bundle = desired([root, other, root]);
     assert.equal(bundle.roots.size, 2);
     assert.equal(bundle.trustBundle.match(/BEGIN CERTIFICATE/g)?.length, 2);
     assert.deepEqual(published(bundle).roots, bundle.roots);
   });
 
-  it('is never made empty', () => {
+  it('a trust bundle is never made empty', () => {
     assert.deepEqual(desiredBundle({ ...names, roots: [] }), {
       ok: false,
       reason: 'there is no root to publish',
     });
   });
 
-  it('refuses a certificate that is not a CA, as the API server does', async () => {
+  it('a trust bundle refuses a certificate that is not a CA, as the API server does', async () => {
     const leaf = await certificate(false);
     const bundle = desiredBundle({ ...names, roots: [leaf] });
     assert.equal(bundle.ok, false);
   });
 
-  it('has no difference when it is published as desired, in any order', () => {
+  it('a trust bundle that is published as desired has no difference, in any order of its roots', () => {
     assert.equal(differenceOf(desired([root, other]), published(desired([other, root]))), undefined);
   });
 
@@ -133,12 +133,12 @@ describe('a trust bundle', () => {
     ],
   ];
   for (const [name, change, expected] of marks) {
-    it(`records the pool that it was made from, ${name}`, () => {
+    it(`a trust bundle records the pool that it was made from, ${name}`, () => {
       assert.deepEqual(markIn(change(published(desired([root]))), names.trustDomain), expected);
     });
   }
 
-  it('keeps labels that others have added', () => {
+  it('a trust bundle keeps labels that others have added', () => {
     const bundle = desired([root]);
     const labelled = { ...published(bundle), labels: { ...bundle.labels, team: 'platform' } };
     assert.equal(differenceOf(bundle, labelled), undefined);

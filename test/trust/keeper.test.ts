@@ -62,7 +62,7 @@ async function withKeeper(act: (scene: Scene) => Promise<void>): Promise<void> {
 }
 
 describe('what is kept in the cluster', () => {
-  it('is repaired at once by the first in rank, and left alone when all is well', () =>
+  it('an object is repaired at once by the first in rank, and left alone when it is as desired', () =>
     withKeeper(async ({ keeper, time, wrong, repairs }) => {
       keeper.look('well');
       wrong.add('a');
@@ -74,7 +74,7 @@ describe('what is kept in the cluster', () => {
       assert.equal(time.pending(), 0);
     }));
 
-  it('is repaired by the next in rank only if the difference remains', () =>
+  it('an object is repaired by the next in rank only if the difference remains', () =>
     withKeeper(async ({ keeper, time, wrong, repairs, setRank }) => {
       setRank(2);
       for (const key of ['stays', 'goes']) {
@@ -89,7 +89,7 @@ describe('what is kept in the cluster', () => {
       assert.deepEqual(repairs, ['stays']);
     }));
 
-  it('is taken over as soon as this replica has become the first in rank', () =>
+  it('an object is taken over as soon as this replica has become the first in rank', () =>
     withKeeper(async ({ keeper, time, wrong, repairs, setRank }) => {
       setRank(5);
       wrong.add('a');
@@ -100,7 +100,7 @@ describe('what is kept in the cluster', () => {
       assert.deepEqual(repairs, ['a']);
     }));
 
-  it('is retried with growing intervals, and its problem is logged once and can be read meanwhile', () =>
+  it('a failing repair is retried with growing intervals, and its problem is logged once and can be read meanwhile', () =>
     withKeeper(async ({ keeper, time, wrong, problems, repairs, warnings }) => {
       wrong.add('a');
       problems.set('a', 'the quota is used up');
@@ -120,7 +120,7 @@ describe('what is kept in the cluster', () => {
       assert.equal(keeper.problem('a'), undefined);
     }));
 
-  it('does not wait for an object that cannot be repaired', () =>
+  it('an object does not wait for another one that cannot be repaired', () =>
     withKeeper(async ({ keeper, time, wrong, problems, repairs }) => {
       for (const key of ['bad', 'worse', 'good']) {
         wrong.add(key);
@@ -133,7 +133,7 @@ describe('what is kept in the cluster', () => {
       assert.equal(repairs.filter((key) => key === 'good').length, 1);
     }));
 
-  it('is repaired once a second at most, however often it is changed', () =>
+  it('an object is repaired once a second at most, even if it changes more often', () =>
     withKeeper(async ({ keeper, time, wrong, repairs }) => {
       for (let spoiled = 0; spoiled < 500; spoiled += 1) {
         wrong.add('a');

@@ -59,12 +59,12 @@ describe('the roots of a namespace', () => {
     });
   }
 
-  it('are what the token endpoint serves, for any order of the pool', () => {
+  it('the roots of a namespace are what the token endpoint serves, for any order of the pool', () => {
     assert.equal(desired.pem, rootsPem(compile([first, second]))?.bytes.toString());
     assert.deepEqual(ofPool(compile([second, first])), desired);
   });
 
-  it('of other trust domains have keys of their own, as far as they fit beside our own', () => {
+  it('roots of other trust domains have keys of their own in the ConfigMap, as far as they fit beside our own', () => {
     const pool = compile([first]);
     const ofPeers = (peers: [string, string][]) => {
       const roots = desiredRoots(pool, { siblings: noSiblings, peers: new Map(peers) });
@@ -86,7 +86,7 @@ describe('the roots of a namespace', () => {
     assert.deepEqual(observed.peerKeys.toSorted(), Object.keys(two.peers).sort());
   });
 
-  it('of a trust domain with more than 64 KiB are left out, and those of later names are not', () => {
+  it('a trust domain with more than 64 KiB of roots is left out, and those of later names are not', () => {
     const kib = 1024;
     const peers = new Map([
       ['a.example', 'A'.repeat(1024 * kib)],
@@ -106,7 +106,7 @@ describe('the roots of a namespace', () => {
     );
   });
 
-  it('of many trust domains fill the ConfigMap, and large ones do not keep smaller ones out', () => {
+  it('roots of many trust domains fill the ConfigMap, and large ones do not exclude smaller ones', () => {
     const large = Array.from(
       { length: 16 },
       (_, n) => [`a${n + 10}.example`, 'A'.repeat(64 * 1024)] as const,
@@ -129,12 +129,12 @@ describe('the roots of a namespace', () => {
     );
   });
 
-  it('are never made empty', async () => {
+  it('the ConfigMap with roots is never made empty', async () => {
     const keysOnly = compile([await createJwtAuthority({ key: 'es256', now })]);
     assert.deepEqual(desiredRoots(keysOnly), { ok: false, reason: 'the pool has no root to publish' });
   });
 
-  it('are kept by fingerprint if the ConfigMap is ours, and not otherwise', () => {
+  it('published roots are known by fingerprint if the ConfigMap is ours, and are not read from others', () => {
     const pool = compile([first, second]);
     assert.deepEqual([...shown().roots].sort(), pool.roots.map(({ sha256Hex }) => sha256Hex).sort());
     const foreign = shown({ metadata: { name: 'kubespiffe-roots', labels: {} } });
@@ -210,19 +210,19 @@ describe('the roots of a namespace', () => {
     });
   }
 
-  it('are left unchanged without a pool, except in namespaces without the label', () => {
+  it('ConfigMaps stay unchanged without a pool, except in namespaces without the label', () => {
     assert.equal(nextStep(undefined, optedIn, undefined).kind, 'nothing');
     assert.equal(nextStep(undefined, optedIn, shown({ data: {} })).kind, 'nothing');
     assert.equal(nextStep(undefined, undefined, shown()).kind, 'withdraw');
   });
 
-  it('show whether the ConfigMap holds other keys', () => {
+  it('the observed roots show whether the ConfigMap holds other keys', () => {
     assert.equal(shown().holdsMore, false);
     assert.equal(shown({ data: { 'roots.pem': '', a: '' } }).holdsMore, true);
     assert.equal(shown({ binaryData: { a: '' } }).holdsMore, true);
   });
 
-  it('are not written to a namespace that is being deleted, by either of its fields', () => {
+  it('no roots are written to a namespace that is being deleted, by either of its fields', () => {
     const metadata = { name: 'shop' };
     assert.equal(toOptedIn({ metadata, status: { phase: 'Active' } }).isTerminating, false);
     assert.equal(toOptedIn({ metadata, status: { phase: 'Terminating' } }).isTerminating, true);

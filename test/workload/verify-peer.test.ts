@@ -63,7 +63,7 @@ describe('the certificate chain of a peer', () => {
     });
   }
 
-  it('is accepted in any order of its intermediates, and with certificates that do not belong to it', async () => {
+  it('a chain is accepted in any order of its intermediates, and with certificates that do not belong to it', async () => {
     const upper = await makeCa({ subject: 'CN=upper', issuer: world.ca });
     const lower = await makeCa({ subject: 'CN=lower', issuer: upper });
     const [leaf, ...others] = ders((await credentialsFor(webId, [lower, upper, world.ca])).chainPem);
@@ -72,12 +72,12 @@ describe('the certificate chain of a peer', () => {
     assert.equal(verify(chain).uri, webId);
   });
 
-  it('is refused without a certificate, and with one that cannot be read', () => {
+  it('a chain is refused without a certificate, and with one that cannot be read', () => {
     assert.equal(refusalOf(() => verify([])).rule, 'certificate');
     assert.equal(refusalOf(() => verify([Buffer.from('none')])).rule, 'certificate');
   });
 
-  it('is refused quickly where it has thousands of issuers, or hundreds of ways', async () => {
+  it('a chain with thousands of issuers, or hundreds of paths, is refused quickly', async () => {
     const { chainPem } = await credentialsFor(webId, await makeCa({ subject: 'CN=same' }));
     const [leaf] = ders(chainPem);
     const others = await Promise.all(
@@ -94,7 +94,7 @@ describe('the certificate chain of a peer', () => {
     assert.ok(performance.now() - from < 1_000);
   });
 
-  it('is refused by a bundle without roots', async () => {
+  it('a chain is refused by a bundle without roots', async () => {
     const chain = ders((await credentialsFor(webId, world.ca)).chainPem);
     const empty: TrustBundles = new Map([['example.org', { roots: [], jwtKeys: new Map() }]]);
     assert.equal(refusalOf(() => verify(chain, anybody, empty)).rule, 'chain');
@@ -154,7 +154,7 @@ const authorizers: readonly [
 
 describe('an authorizer', () => {
   for (const [name, authorize, own, partner, says] of authorizers) {
-    it(`decides by the whole SPIFFE ID: ${name}`, async () => {
+    it(`an authorizer decides by the whole SPIFFE ID: ${name}`, async () => {
       const chains = [
         [webId, own, ders((await credentialsFor(webId, world.ca)).chainPem)],
         [partnerId, partner, ders((await credentialsFor(partnerId, world.partner)).chainPem)],
@@ -172,7 +172,7 @@ describe('an authorizer', () => {
     });
   }
 
-  it('has no default that accepts every peer', () => {
+  it('there is no default authorizer that accepts every peer', () => {
     for (const missing of [undefined, null, {}, true, webId]) {
       assert.throws(() => authorizerOf(missing as unknown as Predicate), TypeError);
     }
@@ -186,14 +186,14 @@ describe('an authorizer', () => {
     ['a trust domain as a URI', () => memberOf('spiffe://example.org')],
     ['an empty trust domain', () => memberOf('')],
   ] as const) {
-    it(`is not made of ${name}`, () => {
+    it(`an authorizer is not made of ${name}`, () => {
       assert.throws(make, { code: 'SPIFFE_ID_INVALID' });
     });
   }
 });
 
 describe('a leaf that was verified', () => {
-  it('is verified again when the bundles change, and when a date on its path has come', async () => {
+  it('a verified leaf is verified again when the bundles change, and when a date on its path has come', async () => {
     const upper = await makeCa({ subject: 'CN=upper', issuer: world.ca, notAfter: now + 300 });
     const [leaf, ...others] = ders((await credentialsFor(webId, [upper, world.ca])).chainPem);
     let [time, known, reads, allows] = [now, bundles, 0, true];
@@ -217,7 +217,7 @@ describe('a leaf that was verified', () => {
     assert.equal(refusalOf(verifyOnce).rule, 'chain');
   });
 
-  it('is forgotten when too many others came', async () => {
+  it('a verified leaf is forgotten when too many others came', async () => {
     const verifyPeer = createPeerVerifier(() => ({ bundles, authorizer: authorizerOf(anybody), ownId }));
     let reads = 0;
     const others = () => {
@@ -236,7 +236,7 @@ describe('a leaf that was verified', () => {
 });
 
 describe('a file with roots', () => {
-  it('gives each trust domain its own roots, and none to what names no trust domain', async () => {
+  it('a file with roots gives each trust domain its own roots, and ignores roots without a trust domain', async () => {
     const nameless = await makeCa({ withoutUri: true });
     const text = [world.ca, world.partner, nameless].map(({ pem }) => pem).join('');
     const read = readBundles(text, undefined);
