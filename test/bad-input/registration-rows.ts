@@ -345,7 +345,7 @@ export const registrationRows: readonly BadInput[] = [
     tests: [
       [
         cluster,
-        'that were stored before any validation stop no replica and name no pod; those that can be read select, and say why',
+        'invalid registrations from before any validation stop no replica and name no pod; readable ones select pods and report why',
       ],
     ],
   },
@@ -353,8 +353,11 @@ export const registrationRows: readonly BadInput[] = [
     input: 'a registration that is created or changed while a pod waits for it',
     verdict: ['Issued'],
     tests: [
-      [cluster, 'let a pod wait without one, and answer its request as soon as there is one'],
-      [cluster, 'are used as they are when the request is answered, also if they changed while it waited'],
+      [cluster, 'a pod without a registration waits, and gets its certificate as soon as there is one'],
+      [
+        cluster,
+        'a request is answered by the registrations of that moment, also if they changed while it waited',
+      ],
     ],
   },
   {
@@ -363,7 +366,7 @@ export const registrationRows: readonly BadInput[] = [
     tests: [
       [
         cluster,
-        'that are deleted while the token endpoint answers give their name or a refusal, and no other name',
+        'a registration that is deleted while the token endpoint answers gives its name or a refusal, and no other name',
       ],
     ],
   },

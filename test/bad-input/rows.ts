@@ -233,19 +233,22 @@ export const badInput: readonly BadInput[] = [
     tests: [
       [
         sequence,
-        'is refused: the last good one stays published and served, and waiting pods read what to do',
+        'a pool with an older sequence is refused: the last good one stays published, and waiting pods get the remedy in an Event',
       ],
-      [sequence, 'is refused by a replica that starts now, and by all when all were started anew'],
       [
         sequence,
-        'is refused when other content comes under the same sequence, and taken with the one that is named',
+        'a pool with an older sequence is refused by a replica that starts, and by all after all were restarted',
+      ],
+      [
+        sequence,
+        'a pool with other content under the same sequence is refused, and accepted with the sequence that the message names',
       ],
     ],
   },
   {
     input: 'a pool that does not name a root which is published',
     verdict: ['PoolUnusable'],
-    tests: [[sequence, 'loses no root when a pool is made anew in place of one that was lost']],
+    tests: [[sequence, 'a new pool in place of a lost one loses no root']],
   },
   {
     input: 'a CA that has expired, or is not yet valid',
@@ -305,8 +308,11 @@ export const badInput: readonly BadInput[] = [
     input: '10,000 requests of one namespace or one node, or a webhook that hangs for one namespace',
     verdict: ['Issued'],
     tests: [
-      [fairness, 'is answered soon, although thousands of requests of the other one came before'],
-      [fairness, 'is answered although a webhook never answers for the other one'],
+      [
+        fairness,
+        'the request of one namespace is answered soon, although another one has thousands of earlier requests',
+      ],
+      [fairness, 'the request of one namespace is answered although a webhook never answers for another one'],
       [queue, 'gives one namespace its turn after one key of another, however many that has'],
       [
         queue,

@@ -141,9 +141,9 @@ export const serviceDnsRows: readonly BadInput[] = [
     tests: [
       [
         contractDns,
-        'is not ready without its pool, says how to create it, and leaves the signer spiffe as it is',
+        'service-dns is not ready without its pool, says how to create it, and does not affect the signer spiffe',
       ],
-      [contractDns, 'waits for a pool of its own: one of a trust domain does not do'],
+      [contractDns, 'service-dns waits for a pool of its own: a pool of a trust domain is refused'],
     ],
   },
   {

@@ -102,7 +102,7 @@ describe('the bundle endpoints', () => {
       },
     );
 
-  it('that of the web is not ready before its files are there, and says which and why', async () => {
+  it('the https_web endpoint is not ready before its files are there, and reports which and why', async () => {
     const early = await waitFor('the reason', async () => {
       const { text } = await signer.readiness();
       return text.includes('ENOENT') && text;
@@ -188,7 +188,7 @@ describe('the bundle endpoints', () => {
     for (const { port } of [web, spiffe]) assert.equal(await asksForCertificate(port), false);
   });
 
-  it('let nobody go on who opens a connection and says nothing', async () => {
+  it('both endpoints disconnect a client that opens a connection and sends nothing', async () => {
     for (const { port } of [web, spiffe]) {
       const startedAt = performance.now();
       const silent = connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true });
@@ -248,7 +248,7 @@ describe('the bundle endpoints', () => {
     assert.ok(!signer.output().includes('no key'));
   });
 
-  it('that of the web is not ready once its certificate has ended, warns of it once, and is again after a renewal', async () => {
+  it('the https_web endpoint is not ready once its certificate has expired, warns once, and is ready after a renewal', async () => {
     await renew(await webCredentials({ lifetimeSeconds: 8 }));
     const text = await waitFor('the end to be told', async () => {
       const readiness = await signer.readiness();

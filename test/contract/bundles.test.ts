@@ -286,7 +286,7 @@ describe('`kubespiffe bundle fetch`', () => {
     }
   });
 
-  it('takes no server that does not prove to be the right one', async () => {
+  it('accepts no server that does not prove its identity', async () => {
     const [webUrl, spiffeUrl] = [await open(web, good()), await open(svid, good())];
     assertFailed(await fetch(webUrl), /self-signed|certificate/);
     assertFailed(await overWeb(spiffeUrl), /certificate/);
@@ -315,7 +315,7 @@ describe('`kubespiffe bundle fetch`', () => {
     assertFailed(await overWeb(loop), /5 redirects are followed/);
   });
 
-  it('prints nothing of an answer that is no sound bundle', async () => {
+  it('prints nothing of an answer that is not a valid bundle', async () => {
     const document = JSON.parse(Buffer.from(bundleOf(pool).content).toString());
     const secret = (await createJwtAuthority({ key: 'es256', now })).privateKey ?? '';
     const leaked = { ...createPrivateKey(secret).export({ format: 'jwk' }), use: 'jwt-svid', kid: 'a' };

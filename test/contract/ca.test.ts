@@ -331,7 +331,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       first = document.authorities[0] ?? assert.fail('it has an authority');
     });
 
-    it('with a sequence above all before, and without untainting anything', async () => {
+    it('a copy is restored with a sequence above all before, and every taint stays', async () => {
       const tainted = document.authorities.map((each) => ({ ...each, tainted: each === first }));
       await put(serializePool({ ...document, sequence: document.sequence + 6, authorities: tainted }));
       const fromYaml = await restore(stringify(copy), '--allow-unusable');
@@ -405,7 +405,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       assert.deepEqual(await stored('restored'), before);
     });
 
-    it('that cannot sign, only where that is asked for', async () => {
+    it('a copy that cannot sign is restored only with an option', async () => {
       const ended = await createAuthority({
         id: 'ended',
         trustDomain: 'example.org',
@@ -447,7 +447,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       assert.equal((await restore(stringify(copy), '--drop-authority', 'ca-2')).code, 0);
     });
 
-    it('that cannot be read, only when nothing in it is wanted', async () => {
+    it('a pool that cannot be read is replaced only with an option', async () => {
       await put({ 'pool.json': Buffer.from('{"authorities": [').toString('base64') });
       const refused = await restore(stringify(copy));
       assert.equal(refused.code, 1);
@@ -460,7 +460,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       assert.ok((await restored()).sequence > document.sequence);
     });
 
-    it('of its own trust domain only, and only a pool', async () => {
+    it('only a pool of the same trust domain is restored', async () => {
       const nothing = await restore(
         `kind: Secret\ndata: { other: ${Buffer.from('secret').toString('base64')} }`,
       );

@@ -76,7 +76,7 @@ describe('clouds', () => {
         });
       }
 
-      it('gets the algorithm that the policy has for its audience, which it takes', () => {
+      it('gets a token with the algorithm that the policy has for its audience, and accepts it', () => {
         assert.equal(seen.header.alg, party.name === 'Vault' ? 'ES256' : 'RS256');
         assert.ok(party.algorithms.includes(String(seen.header.alg)));
       });

@@ -68,7 +68,7 @@ describe('a namespace beside one that keeps the signer busy', () => {
     return took.sort((one, other) => one - other);
   }
 
-  it('is answered soon, although thousands of requests of the other one came before', async (t) => {
+  it('the request of one namespace is answered soon, although another one has thousands of earlier requests', async (t) => {
     const requests = generator.prepare(backlog);
     await inParallel(requests, 32, (request) => generator.create(request));
     const process = await startSigner({ kubeconfig });
@@ -95,7 +95,7 @@ describe('a namespace beside one that keeps the signer busy', () => {
     await process.child.stop();
   });
 
-  it('is answered although a webhook never answers for the other one', async (t) => {
+  it('the request of one namespace is answered although a webhook never answers for another one', async (t) => {
     const process = await startSigner({ kubeconfig });
     signer = process;
     await process.ready();

@@ -127,13 +127,13 @@ describe('the token guide', () => {
     );
   });
 
-  it('gets a JWT-SVID with curl', async () => {
+  it('a pod gets a JWT-SVID with curl', async () => {
     const ran = await run(['sh', '-euc', await programs('Get it with curl', 'sh')], folder);
     assert.equal(ran.code, 0, ran.errors);
     await assertSvid({ ...ran, output: JSON.parse(ran.output).access_token });
   });
 
-  it('gets a JWT-SVID with each command of the reference', async () => {
+  it('a pod gets a JWT-SVID with each command of the reference', async () => {
     const page = await readPage('docs/reference/token-endpoint.md');
     const blocks = blocksBelow(page, 'Getting a JWT-SVID').filter(({ language }) => language === 'sh');
     assert.equal(blocks.length, 2);
@@ -145,14 +145,14 @@ describe('the token guide', () => {
     }
   });
 
-  it('gets the bundles of all trust domains with curl, as the guide to federation says', async () => {
+  it('a pod gets the bundles of all trust domains with curl, as the guide to federation says', async () => {
     const [block] = blocksBelow(await readPage('docs/guides/federation.md'), 'Verify JWT-SVIDs of a partner');
     const ran = await run(['sh', '-euc', here(block?.code ?? 'false')], folder);
     assert.equal(ran.code, 0, ran.errors);
     assert.deepEqual(Object.keys(JSON.parse(ran.output).trust_domains), ['example.org']);
   });
 
-  it('gets a JWT-SVID with Node, and the same one again while it is young', async () => {
+  it('a pod gets a JWT-SVID with Node, and the same one again while it is young', async () => {
     const code = await programs('Get it with Node', 'js');
     const last = `const first = await jwtSvid('${audience}');
       if ((await jwtSvid('${audience}')) !== first) throw new Error('asked again');
@@ -160,7 +160,7 @@ describe('the token guide', () => {
     await assertSvid(await node(code, last));
   });
 
-  it('gets a JWT-SVID with Go, and the same one again while it is young', async () => {
+  it('a pod gets a JWT-SVID with Go, and the same one again while it is young', async () => {
     const main = `func main() {
 	var tokens Tokens
 	first, err := tokens.JWTSVID(context.Background(), "${audience}")
@@ -175,7 +175,7 @@ describe('the token guide', () => {
     await assertSvid(await go('get', await programs('Get it with Go', 'go'), main));
   });
 
-  it('gets a JWT-SVID with Python, and the same one again while it is young', async () => {
+  it('a pod gets a JWT-SVID with Python, and the same one again while it is young', async () => {
     const last = `first = jwt_svid("${audience}")\nassert jwt_svid("${audience}") == first\nprint(first)`;
     await assertSvid(await python(await programs('Get it with Python', 'python'), last));
   });

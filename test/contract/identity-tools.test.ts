@@ -212,7 +212,7 @@ describe('kubespiffe explain pod', () => {
 });
 
 describe('the settings of the signer', () => {
-  it('are read from flags, variables and a mounted file, as the Deployment gives them', async () => {
+  it('the settings of the signer are read from flags, variables and a mounted file of its Deployment', async () => {
     const file = 'apiVersion: kubespiffe.io/v1alpha1\nkind: SignerConfiguration\ndefaultIdentity: none\n';
     await create(controlPlane, '/api/v1/namespaces/kubespiffe/configmaps', {
       metadata: { name: 'other', namespace: 'kubespiffe' },
@@ -250,7 +250,7 @@ describe('the settings of the signer', () => {
     assert.equal(explained.signers[0]?.verdict.reason, 'NotRegistered');
   });
 
-  it('are asked for where there is no such Deployment', async () => {
+  it('the settings of the signer are asked for if there is no such Deployment', async () => {
     const { code, stderr } = await tool('who', 'web.shop.svc', '--signer-deployment', 'kubespiffe/none');
     assert.equal(code, 1);
     assert.match(stderr, /there is no Deployment kubespiffe\/none\nhint: .*--signer-deployment.*--config/);
@@ -549,7 +549,7 @@ describe('the roles of people who ask for identities', () => {
     }
   });
 
-  it('are named to a person who lacks them', async () => {
+  it('missing rights are named', async () => {
     const stranger = await kubeconfigOf('stranger');
     const { code, stderr } = await run(['who', 'web.shop.svc', '--kubeconfig', stranger]);
     assert.equal(code, 1);

@@ -78,7 +78,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
 
   const x509Authorities = async () => (await pool()).authorities.filter(({ kind }) => kind === 'X509');
 
-  it('are made by pkcs11-tool and `ca create --key-ref`, sign for pods, and have no private key in the pool', async () => {
+  it('a CA made by pkcs11-tool and `ca create --key-ref` signs for pods, and has no private key in the pool', async () => {
     const kubeconfig = await installSigner(controlPlane);
     await follow({ heading: 'What the image needs', prints: /^/ }, checkout);
     await follow({ heading: 'PKCS#11', prints: /Key pair generated[\s\S]+ca-1/ });
@@ -109,7 +109,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
     assert.ok(leaf.verify(new X509Certificate(authority.certificate ?? '').publicKey));
   });
 
-  it('let requests wait when the token is removed, with the reason on the pod, and answer them when it is back', async () => {
+  it('requests wait while the PKCS#11 token is removed, with the reason on the pod, and are answered when it is back', async () => {
     hsm.setMood('removed');
     const pod = await createPod(controlPlane);
     const request = await requestFor(controlPlane, pod);
@@ -133,7 +133,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
     await signer.ready();
   });
 
-  it('are not followed by one with its key in the pool, unless that is asked for', async () => {
+  it('a CA with its key in a token is not followed by one with its key in the pool, unless an option says so', async () => {
     const refused = await ca('prepare');
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /kept outside of the pool \(pkcs11:.*--key-ref/s);
@@ -150,7 +150,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
     );
   });
 
-  it('are verified in preview by a test certificate that the token signs', async () => {
+  it('a CA with its key in a token is verified in preview by a test certificate that the token signs', async () => {
     const preview = await ca('preview', 'ca-2');
     assert.equal(preview.code, 0, preview.stderr);
     const job = await ca(
@@ -174,7 +174,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
     assert.match(without.stderr, /pkcs11:token=kubespiffe;object=ca-2: the setting pkcs11Module is not set/);
   });
 
-  it('are followed by one with a key in the same place, as the guide says', async () => {
+  it('a CA with its key in a token is followed by another one in the same place, as the guide says', async () => {
     await ca('remove', 'ca-2', '--force', '--reason', 'only a test');
     // The commands read from the Deployment how long the signers let a root be published first.
     await createDeployment(controlPlane, ['--root-propagation-delay', '1s']);
@@ -188,7 +188,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
     );
   });
 
-  it('come below an offline root by `ca csr --key-ref`, and sign for pods', async () => {
+  it('a CA with its key in a token comes below an offline root by `ca csr --key-ref`, and signs for pods', async () => {
     const root = ['--cert', join(hsm.folder, 'root.pem'), '--key', join(hsm.folder, 'root.key')];
     const made = await run(['ca', 'root', '--trust-domain', 'example.org', ...root]);
     assert.equal(made.code, 0, made.stderr);
@@ -220,7 +220,7 @@ describe('CAs with keys in a PKCS#11 token', () => {
     });
   });
 
-  it('sign in the image, once key-backends and the module are in it as the guide says', async (t) => {
+  it('a CA with its key in a token signs in the image, once key-backends and the module are in it as the guide says', async (t) => {
     const folder = await makeStateFolder();
     const image = await unpackImage(folder);
     await image.add(join(checkout, 'key-backends/package.json'), '/app/key-backends/package.json');

@@ -93,7 +93,7 @@ describe('a pool whose sequence does not follow what was published', () => {
   const wentBack =
     /^\[-\]spiffe\/pool .*pool\.sequence: is 1, and a pool of sequence 5 was published; .*ca restore/m;
 
-  it('is refused: the last good one stays published and served, and waiting pods read what to do', async () => {
+  it('a pool with an older sequence is refused: the last good one stays published, and waiting pods get the remedy in an Event', async () => {
     await putPool(controlPlane, old);
     await refuses('signer-a', wentBack);
     assert.equal(await sequenceServed('signer-a'), 5);
@@ -112,7 +112,7 @@ describe('a pool whose sequence does not follow what was published', () => {
     assert.deepEqual(await bundle(), { roots: 2, sequence: '5' });
   });
 
-  it('is refused by a replica that starts now, and by all when all were started anew', async () => {
+  it('a pool with an older sequence is refused by a replica that starts, and by all after all were restarted', async () => {
     await start('signer-b');
     await refuses('signer-b', wentBack);
     await stopAll();
@@ -124,7 +124,7 @@ describe('a pool whose sequence does not follow what was published', () => {
     assert.deepEqual(await bundle(), { roots: 2, sequence: '5' });
   });
 
-  it('is taken once `kubespiffe ca restore` has put it back', async () => {
+  it('a pool with an older sequence is accepted once `kubespiffe ca restore` has put it back', async () => {
     const folder = await makeStateFolder();
     const copy = path.join(folder, 'pool.json');
     const secret: Secret = { kind: 'Secret', metadata: { name: 'x' }, data: serializePool(old) };
@@ -142,7 +142,7 @@ describe('a pool whose sequence does not follow what was published', () => {
     for (const name of replicas.keys()) assert.equal(await sequenceServed(name), sequence);
   });
 
-  it('is refused when other content comes under the same sequence, and taken with the one that is named', async () => {
+  it('a pool with other content under the same sequence is refused, and accepted with the sequence that the message names', async () => {
     const sequence = Number((await bundle()).sequence);
     const authorities = published.authorities.map((each) =>
       each.id === '2' ? { ...each, state: 'retired' as const } : each,
@@ -161,7 +161,7 @@ describe('a pool whose sequence does not follow what was published', () => {
     await shows({ roots: 1, sequence: String(sequence + 1) });
   });
 
-  it('loses no root when a pool is made anew in place of one that was lost', async () => {
+  it('a new pool in place of a lost one loses no root', async () => {
     const before = await bundle();
     // A new pool begins with the time; the ones before were raised within the same second.
     await waitFor('a later second', () => Date.now() / 1000 >= Number(before.sequence) + 1);
@@ -208,7 +208,7 @@ describe('a pool whose sequence does not follow what was published', () => {
     await waitFor('the root of the new pool beside the old one', async () => (await bundle()).roots === 2);
   });
 
-  it('does not stop an authority from being tainted by hand without a thought of the sequence', async () => {
+  it('a taint by hand works without a change of the sequence', async () => {
     const { body } = await controlPlane.request(
       'GET',
       '/api/v1/namespaces/kubespiffe/secrets/kubespiffe-pool',

@@ -138,7 +138,7 @@ describe('registrations on a cluster', () => {
     await controlPlane?.stop();
   });
 
-  it('that were stored before any validation stop no replica and name no pod; those that can be read select, and say why', async () => {
+  it('invalid registrations from before any validation stop no replica and name no pod; readable ones select pods and report why', async () => {
     const rows = [
       ['empty', /spiffeIDTemplate is missing/],
       ['deep', /spiffeIDTemplate is an object, not text/],
@@ -158,14 +158,14 @@ describe('registrations on a cluster', () => {
     }
   });
 
-  it('let a pod wait without one, and answer its request as soon as there is one', async () => {
+  it('a pod without a registration waits, and gets its certificate as soon as there is one', async () => {
     const request = await ask(await podOf('late'));
     assert.match(await waitOf(request, 'NotRegistered'), /No registration matches this pod/);
     await putRegistration('late', selecting('late'));
     assert.equal(await namesOf(request), 'URI:spiffe://example.org/ns/default/app/late');
   });
 
-  it('are used as they are when the request is answered, also if they changed while it waited', async () => {
+  it('a request is answered by the registrations of that moment, also if they changed while it waited', async () => {
     await putRegistration(
       'changing',
       selecting('changing', { spiffeIDTemplate: `${own}{{ index .PodMeta.Labels "tier" }}` }),
@@ -188,7 +188,7 @@ describe('registrations on a cluster', () => {
     assert.equal((to ?? 0) - (from ?? 0), 7200);
   });
 
-  it('of an administrator give DNS names beside the SPIFFE ID: by template, and those of Services as they are then', async () => {
+  it('a registration of an administrator gives DNS names beside the SPIFFE ID: by template, and those of the current Services', async () => {
     const dnsNameTemplates = ['{{ index .PodMeta.Labels "app" }}.example.org'];
     await putRegistration(
       'named',
@@ -209,7 +209,7 @@ describe('registrations on a cluster', () => {
     );
   });
 
-  it('follow a policy that grants what a request waits for', async () => {
+  it('a policy that grants a name answers the request that waits for it', async () => {
     await putRegistration(
       'granted',
       selecting('granted', { spiffeIDTemplate: `spiffe://{{ .TrustDomain }}/teams/a/b` }),
@@ -225,7 +225,7 @@ describe('registrations on a cluster', () => {
     assert.equal(await namesOf(request), 'URI:spiffe://example.org/teams/a/b');
   });
 
-  it('are chosen by a request where several match, in each way to an SVID', async () => {
+  it('a request chooses among several matching registrations, in each way to an SVID', async () => {
     await putRegistration(
       'one',
       selecting('two', { hint: 'first', jwtTTL: '2m', audiences: ['https://api.*'] }),
@@ -278,7 +278,7 @@ describe('registrations on a cluster', () => {
     assert.match(String(elsewhere.json.error_description), /the registration default\/one/);
   });
 
-  it('that are deleted while the token endpoint answers give their name or a refusal, and no other name', async () => {
+  it('a registration that is deleted while the token endpoint answers gives its name or a refusal, and no other name', async () => {
     await putRegistration('leaving', selecting('leaving'));
     const pod = await podOf('leaving');
     await waitFor('the first token', async () => (await jwtSvid(pod)).status === 200);
@@ -300,7 +300,7 @@ describe('registrations on a cluster', () => {
     assert.match(await waitOf(await ask(pod), 'NotRegistered'), /No registration matches this pod/);
   });
 
-  it('of a class are left to its signer, which has its own trust domain, and neither signer answers for the other', async () => {
+  it('registrations of a class belong to its signer, which has its own trust domain, and neither signer answers for the other', async () => {
     const namespace = 'blue';
     await create(controlPlane, '/api/v1/namespaces', { metadata: { name: namespace } });
     await putPool(controlPlane, await aPool({ trustDomain: 'blue.example' }), namespace);

@@ -80,13 +80,13 @@ describe('the roots as a ConfigMap', () => {
 
   const state = (of: string) => signer.metric('kubespiffe_roots_configmaps', { state: of });
 
-  it('appears in a namespace with the label, with the labels of the trust bundle', async () => {
+  it('the ConfigMap of roots appears in a namespace with the label, with the labels of the trust bundle', async () => {
     const { metadata, data } = await holds(await newNamespace('shop'));
     assert.deepEqual(metadata.labels, bundleLabels('example.org'));
     assert.deepEqual(Object.keys(data ?? {}), ['roots.pem']);
   });
 
-  it('appears in no other namespace', async () => {
+  it('the ConfigMap of roots appears in no other namespace', async () => {
     await newNamespace('bystander', {});
     await newNamespace('refuser', { 'kubespiffe.io/roots': 'false' });
     await holds(await newNamespace('late'));
@@ -95,7 +95,7 @@ describe('the roots as a ConfigMap', () => {
     assert.deepEqual(namespaces.sort(), ['late', 'shop']);
   });
 
-  it('appears where the label is set later, and goes where it is taken off', async () => {
+  it('the ConfigMap of roots appears when the label is set later, and is deleted when the label is removed', async () => {
     const namespace = await newNamespace('undecided', {});
     await relabel(namespace, 'true');
     await holds(namespace);
@@ -107,7 +107,7 @@ describe('the roots as a ConfigMap', () => {
     await holdsNone(namespace);
   });
 
-  it('is made again when it is deleted', async () => {
+  it('the ConfigMap of roots is made again when it is deleted', async () => {
     const namespace = await newNamespace('deleted');
     const { metadata } = await holds(namespace);
     assert.equal((await controlPlane.request('DELETE', pathIn(namespace))).status, 200);
@@ -124,7 +124,7 @@ describe('the roots as a ConfigMap', () => {
     ['another trust domain', { metadata: { labels: { 'k8s.spiffe.io/peer-trust-domain': 'other' } } }],
   ];
   for (const [what, patch] of edits) {
-    it(`is repaired when another client writes ${what} into it`, async () => {
+    it(`the ConfigMap of roots is repaired when another client writes ${what} into it`, async () => {
       const namespace = await newNamespace(`edited-${edits.findIndex(([one]) => one === what)}`);
       const { metadata } = await holds(namespace);
       await change(namespace, patch);
@@ -136,7 +136,7 @@ describe('the roots as a ConfigMap', () => {
     });
   }
 
-  it('keeps what others have added, also when the namespace takes no roots any more', async () => {
+  it('the ConfigMap of roots keeps what others have added, also when the namespace loses the label', async () => {
     const namespace = await newNamespace('shared');
     await holds(namespace);
     await change(namespace, { data: { 'note.txt': 'ours', 'roots.pem': 'none' } });
@@ -148,7 +148,7 @@ describe('the roots as a ConfigMap', () => {
     assert.equal(left?.metadata.labels, undefined);
   });
 
-  it('follows the pool: a new root comes everywhere, a retired one goes', async () => {
+  it('the ConfigMaps of roots follow the pool: a new root is added everywhere, a retired one is removed', async () => {
     const [record] = pool.authorities;
     assert.ok(record);
     const second = await createAuthority({
@@ -170,7 +170,7 @@ describe('the roots as a ConfigMap', () => {
     ['has no authority', () => putPool(controlPlane, newPool('example.org'))],
   ];
   for (const [what, put] of emptied) {
-    it(`stays as it is while the pool ${what}, and is not made anew from memory`, async () => {
+    it(`the ConfigMap of roots stays unchanged while the pool ${what}, and is not made again from memory`, async () => {
       const before = await holds('shop');
       await put();
       await waitFor('the signer to know', async () =>
@@ -188,7 +188,7 @@ describe('the roots as a ConfigMap', () => {
   describe('where a ConfigMap of the name exists that the signer did not make', () => {
     const theirs = { data: { 'roots.pem': 'their own', 'note.txt': 'keep' } };
 
-    it('leaves it alone, and says so in the log, the metric and an Event', async () => {
+    it('a ConfigMap of another owner is left alone, and reported in the log, the metric and an Event', async () => {
       const namespace = await newNamespace('occupied', {});
       const made = await create<ConfigMap>(controlPlane, `/api/v1/namespaces/${namespace}/configmaps`, {
         metadata: { name },
@@ -214,7 +214,7 @@ describe('the roots as a ConfigMap', () => {
       assert.ok((await signer.readiness()).ok);
     });
 
-    it('does not delete it when the label goes, and takes its place when it is gone', async () => {
+    it('a ConfigMap of another owner is not deleted when the label is removed, and is replaced once it is gone', async () => {
       await relabel('occupied', null);
       await waitFor('the signer to know', async () => (await state('foreign')) === 0);
       assert.deepEqual((await read('occupied'))?.data, theirs.data);
@@ -224,7 +224,7 @@ describe('the roots as a ConfigMap', () => {
       await holds('occupied');
     });
 
-    it('takes it over when it is handed over by the label, and lets go of its own the same way', async () => {
+    it('a ConfigMap is taken over, and given up, by its label', async () => {
       await change('occupied', {
         metadata: { labels: { 'app.kubernetes.io/managed-by': 'somebody' } },
         ...theirs,
@@ -240,7 +240,7 @@ describe('the roots as a ConfigMap', () => {
     });
   });
 
-  it('does not wait for a namespace that is being deleted, nor for one that refuses', async () => {
+  it('the roots of other namespaces do not wait for one that is being deleted, or that refuses the write', async () => {
     const closing = await newNamespace('closing');
     await holds(closing);
     // A finalizer of its content keeps the namespace there while it is being deleted.
@@ -269,7 +269,7 @@ describe('the roots as a ConfigMap', () => {
     });
   });
 
-  it('has one writer of two replicas, and the other one when that is gone', async () => {
+  it('the ConfigMap of roots is written by one of two replicas, and by the other one when that is gone', async () => {
     const other = await start('signer-b');
     await other.ready();
     await waitFor('both to know each other', async () => {

@@ -86,7 +86,7 @@ describe('the signer service-dns on a cluster', () => {
     await controlPlane?.stop();
   });
 
-  it('is not ready without its pool, says how to create it, and leaves the signer spiffe as it is', async () => {
+  it('service-dns is not ready without its pool, says how to create it, and does not affect the signer spiffe', async () => {
     const text = await waitFor('the pool of spiffe to be ready', async () => {
       const readiness = await signer.readiness().catch(() => undefined);
       return readiness && /^\[\+\]spiffe\/trust-bundle/m.test(readiness.text) && readiness.text;
@@ -99,7 +99,7 @@ describe('the signer service-dns on a cluster', () => {
     assert.match(new X509Certificate(certificateChain).subjectAltName ?? '', /^URI:spiffe:/);
   });
 
-  it('waits for a pool of its own: one of a trust domain does not do', async () => {
+  it('service-dns waits for a pool of its own: a pool of a trust domain is refused', async () => {
     await create(controlPlane, secrets, {
       metadata: { name: poolName },
       type: 'kubespiffe.io/authority-pool',
@@ -226,7 +226,7 @@ describe('the signer service-dns on a cluster', () => {
     assert.equal((await waitOf(await ask(pod))).reason, 'NoService');
   });
 
-  it('lets a pod choose among its Services, and among no others', async () => {
+  it('a pod chooses among its own Services, and among no others', async () => {
     for (const name of ['a', 'b', 'c'])
       await createService(`chosen-${name}`, { selector: { app: 'chosen' } });
     const choose = async (value: string) =>
@@ -294,7 +294,7 @@ describe('the signer service-dns on a cluster', () => {
     assert.ok(dnsNamesIn(await issued(await ask(running))).includes('since.default.svc'));
   });
 
-  it('waits with 51 Services, 102 names, until the pod chooses some', async () => {
+  it('a pod with 51 Services, 102 names, waits until it chooses some', async () => {
     await Promise.all(
       Array.from({ length: 51 }, (_, at) => createService(`many-${at}`, { selector: { app: 'many' } })),
     );

@@ -100,7 +100,7 @@ describe('a pod that is deleted while the watch of the pods hangs', { concurrenc
   ];
   for (const { replica, reviewCache, memoryMs } of rows) {
     const bound = `${memoryMs / 1000} s + 10 s + lag`;
-    it(`is refused by the review within ${bound} where a review counts for ${reviewCache}`, async (t) => {
+    it(`the token of a deleted pod is refused by the review within ${bound} if a review counts for ${reviewCache}`, async (t) => {
       const { proxy, endpoint } = await startBehindProxy(replica, reviewCache);
       const reviews = (result: string) =>
         endpoint.signer.metric('kubespiffe_token_reviews_total', { result });
@@ -130,7 +130,7 @@ describe('a pod that is deleted while the watch of the pods hangs', { concurrenc
     });
   }
 
-  it('is refused within 3 s + lag where a live look counts for 3 s, when it comes with its certificate', async (t) => {
+  it('the certificate of a deleted pod is refused within 3 s + lag if a live look counts for 3 s', async (t) => {
     const switchedOn = ['--leaf-pod-identity', 'true', '--token-client-certificates', 'true'];
     const { proxy, endpoint } = await startBehindProxy('signer-c', '3s', ...switchedOn);
     const pod = await aKnownPod(proxy, endpoint);

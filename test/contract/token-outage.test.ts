@@ -152,7 +152,7 @@ describe('the token endpoint during outages', () => {
     assert.equal(other.json.reason, 'IssuerUnknown');
   });
 
-  it('goes on through a change of the issuer, without a restart', async () => {
+  it('the token endpoint goes on through a change of the issuer, without a restart', async () => {
     const nextIssuer = 'https://next.example';
     const issuerOf = (token: string) => decodeJwt(token).iss;
     const before = await aToken();
@@ -292,7 +292,7 @@ describe('the token endpoint during outages', () => {
     await waitFor('tokens again', async () => (await endpoint.exchange(await aToken())).status === 200);
   });
 
-  it('does not start with an audience of the API server', async () => {
+  it('the token endpoint does not start with an audience of the API server', async () => {
     const { body } = await controlPlane.request('GET', '/.well-known/openid-configuration');
     const signer = await startSigner({
       kubeconfig: installed.kubeconfig,

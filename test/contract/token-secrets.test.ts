@@ -146,7 +146,7 @@ describe('the token endpoint in logs and traces', () => {
   }
 
   /** Everything that callers may send, each with a secret where it may stand. */
-  it('has no secret of a caller in a log line, audit line, metric, Event or trace, and no part of one', async () => {
+  it('no secret of a caller, and no part of one, is in a log line, audit line, metric, Event or trace', async () => {
     const good = await aToken();
     const forCertificates = await aToken([x509Audience]);
     const bad = await badTokens(good);

@@ -118,7 +118,7 @@ describe('the trust bundle before the signature', () => {
     assert.deepEqual(rootsOf(await bundle()), rootsIn(pool));
   });
 
-  it('signs under a new root only when its own watch shows it in the bundle, however long it stands there', async () => {
+  it('signs under a new root only when its own watch shows it in the bundle, even if it was published long before', async () => {
     await waitFor('a watch of the bundle', () => watchesOf(bundlesOfSpiffe).length > 0);
     const [watch] = watchesOf(bundlesOfSpiffe);
     watch?.silence();
@@ -130,7 +130,7 @@ describe('the trust bundle before the signature', () => {
     assert.ok(leaf.verify(issuer.publicKey));
   });
 
-  it('is made of the current Secret, and not of what the watch has reported of it', async () => {
+  it('the bundle is made of the current Secret, and not of what the watch has reported of it', async () => {
     await waitFor('a watch of the pool', () => watchesOf('/secrets').length > 0);
     const [watch] = watchesOf('/secrets');
     watch?.silence();
@@ -141,7 +141,7 @@ describe('the trust bundle before the signature', () => {
     watch?.end();
   });
 
-  it('is not made from memory while there is no pool, and is made again once there is', async () => {
+  it('the bundle is not made from memory while there is no pool, and is made again once there is', async () => {
     await deletePool(controlPlane);
     await notReady(/^\[-\]spiffe\/pool .*no such Secret/m);
     proxy.forget();
@@ -161,7 +161,7 @@ describe('the trust bundle before the signature', () => {
     await signer.ready();
   });
 
-  it('is not put over a newer one by a write that was held up', async () => {
+  it('a delayed write does not replace a newer bundle', async () => {
     const held = proxy.add({ ...published, fault: { kind: 'delay', ms: 2_000 }, times: 1 });
     proxy.forget();
     await add('fourth', 'trusted');
@@ -203,7 +203,7 @@ describe('the trust bundle before the signature', () => {
     assert.equal(now?.metadata.resourceVersion, newer.body.metadata.resourceVersion);
   });
 
-  it('shows a root in preview only in the bundle for canaries, beside the live roots', async () => {
+  it('a root in preview is only in the preview bundle, beside the live roots', async () => {
     const preview = `${bundlePath}-preview`;
     const live = rootsIn(pool);
     const selects = async (canarying: string) => {
@@ -235,7 +235,7 @@ describe('the trust bundle before the signature', () => {
     await untilCanariesHave(rootsIn(pool));
   });
 
-  it('is kept while the preview bundle cannot be written', async () => {
+  it('the live bundle is kept correct while the preview bundle cannot be written', async () => {
     const preview = { method: 'PATCH', path: `${bundlePath}-preview?` };
     const refused = proxy.add({ ...preview, fault: { kind: 'answer', status: 403 } });
     await add('sixth', 'trusted');
@@ -246,7 +246,7 @@ describe('the trust bundle before the signature', () => {
     await answerTo(controlPlane, await requestFor(controlPlane, pod));
   });
 
-  it('is written by one of two replicas', async () => {
+  it('the bundle is written by one of two replicas', async () => {
     const other = await start('signer-b');
     await other.ready();
     const seen = () => watchesOf(bundlesOfSpiffe).map((watch) => watch.events());

@@ -44,7 +44,7 @@ describe('versions of certificates.k8s.io', () => {
     assert.ok(proxy.count({ method: 'PATCH', path: v1beta1 }) > 0);
   });
 
-  it('goes on through v1 after an upgrade that takes v1beta1 away, without a restart', async () => {
+  it('a signer goes on through v1 after an upgrade that removes v1beta1, without a restart', async () => {
     proxy.clear();
     withdraw(v1beta1);
     proxy.resetConnections();
@@ -96,7 +96,7 @@ describe('versions of certificates.k8s.io', () => {
     proxy.clear();
   });
 
-  it('is not ready while PodCertificateRequests are switched off, and issues once they are back', async () => {
+  it('a signer is not ready while PodCertificateRequests are disabled, and issues once they are back', async () => {
     await controlPlane.killApiServer();
     await controlPlane.startApiServer({
       betaApis: false,

@@ -40,7 +40,7 @@ describe('a cluster without Pod Certificates and ClusterTrustBundles', () => {
     await controlPlane?.stop();
   });
 
-  it('has neither', async () => {
+  it('a cluster without Pod Certificates serves neither requests nor trust bundles', async () => {
     const { body } = await controlPlane.request('GET', '/apis/certificates.k8s.io/v1');
     const names = (body as { resources: { name: string }[] }).resources.map(({ name }) => name);
     assert.deepEqual(
@@ -49,7 +49,7 @@ describe('a cluster without Pod Certificates and ClusterTrustBundles', () => {
     );
   });
 
-  it('has a signer that is ready for what it can do there, and says what is not served', async () => {
+  it('a signer without Pod Certificates is ready for its other work, and reports what is not served', async () => {
     await endpoint.signer.ready();
     const { text } = await endpoint.signer.readiness();
     assert.match(text, /pod-certificate-api.*serves no PodCertificateRequests; the token endpoint alone/);
@@ -76,7 +76,7 @@ describe('a cluster without Pod Certificates and ClusterTrustBundles', () => {
     assert.equal((await endpoint.exchange(await tokenFor(controlPlane, pod))).status, 200);
   });
 
-  it('has a signer without token endpoint wait: there is nothing that it could do', async () => {
+  it('a signer without Pod Certificates and token endpoint waits, because it has nothing to do', async () => {
     const alone = await startSigner({ kubeconfig: installed.kubeconfig, replica: 'signer-alone' });
     const text = await waitFor('its reason', async () => {
       const readiness = await alone.readiness();

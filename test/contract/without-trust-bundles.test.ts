@@ -66,7 +66,7 @@ describe('a cluster without ClusterTrustBundles', () => {
     });
   }
 
-  it('is served by the token endpoint, and the signer is ready and says what it serves', async () => {
+  it('a cluster without ClusterTrustBundles is served by the token endpoint, and the signer is ready and reports what it serves', async () => {
     await endpoint.signer.ready();
     const { text } = await endpoint.signer.readiness();
     assert.match(
@@ -80,14 +80,14 @@ describe('a cluster without ClusterTrustBundles', () => {
     );
   });
 
-  it('gives a pod a JWT-SVID from an endpoint that proves itself by the roots of the ConfigMap', async () => {
+  it('a pod gets a JWT-SVID from an endpoint that is verified by the roots of the ConfigMap', async () => {
     const held = await controlPlane.request('GET', pathIn('shop'));
     assert.equal(held.body.data['roots.pem'], (await endpoint.call({ path: '/roots.pem' })).text);
     const pod = await createPod(controlPlane);
     assert.equal((await endpoint.exchange(await tokenFor(controlPlane, pod))).status, 200);
   });
 
-  it('is not served by a signer that has only Pod Certificates to offer, or only ConfigMaps', async () => {
+  it('a signer with only Pod Certificates, or only ConfigMaps, does not serve a cluster without ClusterTrustBundles', async () => {
     for (const [replica, only] of [
       ['plain', []],
       ['maps', flags],
@@ -132,7 +132,7 @@ describe('a cluster without ClusterTrustBundles', () => {
       ],
     });
 
-    it('signs under it when all namespaces show it, and not before', async () => {
+    it('a new root signs when the ConfigMaps of all namespaces have it, and not before', async () => {
       // Nobody may write in the one that has to show it: as if the API server were slow to take it.
       await controlPlane.kubectl(['delete', '-f', rbac]);
       await waitFor('the signer to be forbidden', async () => !(await mayWrite()));
@@ -152,7 +152,7 @@ describe('a cluster without ClusterTrustBundles', () => {
       );
     });
 
-    it('waits for no namespace that refuses them, also when it begins with it', async () => {
+    it('a new root does not wait for a namespace that refuses the ConfigMap, also at the start', async () => {
       const ready = async () =>
         assert.ok((await endpoint.signer.readiness()).ok, (await endpoint.signer.readiness()).text);
       await create(controlPlane, '/api/v1/namespaces', { metadata: { name: 'full' } });
@@ -175,7 +175,7 @@ describe('a cluster without ClusterTrustBundles', () => {
       await later.signer.child.stop('SIGTERM');
     });
 
-    it('is not kept waiting by tenants who overtake each write to their namespace or undo it', async () => {
+    it('a new root is not delayed by tenants who overtake or undo each write to their namespace', async () => {
       const now = Math.floor(Date.now() / 1000);
       const next = await createAuthority({ id: 'next', trustDomain: 'example.org', now });
       const held = () => controlPlane.request('GET', pathIn('shop'));
@@ -258,7 +258,7 @@ describe('a cluster whose API server is started again without ClusterTrustBundle
   });
   after(() => controlPlane?.stop());
 
-  it('has a signer that signs nothing by what it saw of the bundle before, and signs again when they are served', async () => {
+  it('a signer does not sign by an old view of the bundle, and signs again when ClusterTrustBundles are served', async () => {
     await answerTo(controlPlane, await requestFor(controlPlane, await createPod(controlPlane)));
     const pod = await createPod(controlPlane);
     await controlPlane.killApiServer();

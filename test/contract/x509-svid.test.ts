@@ -91,7 +91,7 @@ describe('a certificate over HTTP', () => {
 
   describe('for a good request', () => {
     for (const name of subjectKeyNames) {
-      it(`with a ${name} key is good for go-spiffe and OpenSSL`, async () => {
+      it(`a certificate with a ${name} key is valid for go-spiffe and OpenSSL`, async () => {
         const answer = await endpoint.certify(await aToken(), stubRequest(key(name)));
         const { leaf, chain, roots } = parted(answer);
         assert.equal(roots, root);
@@ -259,12 +259,12 @@ describe('a certificate over HTTP', () => {
       ],
     ];
     for (const [name, body, reason] of requests) {
-      it(`for ${name}`, async () => {
+      it(`a certificate is refused for ${name}`, async () => {
         assertRefused(await endpoint.certify(await aToken(), body), reason);
       });
     }
 
-    it('for another content type, and for more than 64 KiB', async () => {
+    it('a certificate is refused for another content type, and for more than 64 KiB', async () => {
       const token = await aToken();
       for (const type of ['application/json', 'application/x-www-form-urlencoded', 'text/plain']) {
         assertRefused(await endpoint.certify(token, request, { 'content-type': type }), 'RequestMalformed');
@@ -275,7 +275,7 @@ describe('a certificate over HTTP', () => {
       assert.equal(await endpoint.signer.metric('kubespiffe_tokens_total', { reason }), 0);
     });
 
-    it('without a credential, with another kind, and with two', async () => {
+    it('a certificate is refused without a credential, with another kind, and with two', async () => {
       const token = await aToken();
       for (const authorization of ['', 'Basic YTpi', `Bearer ${token}, Bearer ${token}`]) {
         assertRefused(await endpoint.certify(token, request, { authorization }), 'TokenMissing');
@@ -284,7 +284,7 @@ describe('a certificate over HTTP', () => {
       assertRefused(await endpoint.certify(token, request, twice), 'CredentialsRepeated');
     });
 
-    it('to a token for JWT-SVIDs, for the API server, for others as well, and to one without a pod', async () => {
+    it('a certificate is refused to a token for JWT-SVIDs, for the API server, for several audiences, and without a pod', async () => {
       const pod = await createPod(controlPlane);
       const rows: [Parameters<typeof tokenFor>[2], string][] = [
         [{}, 'AudienceWrong'],
@@ -298,7 +298,7 @@ describe('a certificate over HTTP', () => {
       }
     });
 
-    it('to a token that was altered, and to one that a JWT-SVID is', async () => {
+    it('a certificate is refused to a token that was altered, and to a JWT-SVID', async () => {
       const token = await aToken();
       assertRefused(await endpoint.certify(`${token.slice(0, -4)}AAAA`, request), 'SignatureInvalid');
       const { json } = await endpoint.exchange(await tokenFor(controlPlane, await createPod(controlPlane)));
@@ -306,14 +306,14 @@ describe('a certificate over HTTP', () => {
       assert.equal(answer.status, 400, answer.text);
     });
 
-    it('as a JWT-SVID: its token is for certificates alone, and none is issued for that audience', async () => {
+    it('a token for certificates gets no JWT-SVID, and no JWT-SVID is issued for that audience', async () => {
       const pod = await createPod(controlPlane);
       assertRefused(await endpoint.exchange(await tokenOf(pod)), 'AudienceWrong');
       const answer = await endpoint.exchange(await tokenFor(controlPlane, pod), { audience: x509Audience });
       assertRefused(answer, 'AudienceForbidden', 400, 'invalid_target');
     });
 
-    it('to a pod that is deleted, at once, although the API server remembers its token for 10 s', async () => {
+    it('a certificate is refused to a deleted pod at once, although the API server caches the review for 10 s', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenOf(pod);
       parted(await endpoint.certify(token, request));
@@ -322,7 +322,7 @@ describe('a certificate over HTTP', () => {
       assert.ok(['PodGone', 'TokenRefused'].includes(String(answer.json.reason)), answer.text);
     });
 
-    it('to a pod that has finished, at once, and reports that on the pod', async () => {
+    it('a certificate is refused to a finished pod at once, and that is reported on the pod', async () => {
       const pod = await createPod(controlPlane);
       const token = await tokenOf(pod);
       parted(await endpoint.certify(token, request));
@@ -331,7 +331,7 @@ describe('a certificate over HTTP', () => {
       assert.deepEqual(await eventOn(pod), { reason: 'PodFinished', type: 'Warning' });
     });
 
-    it('to a pod that sends too many requests of any kind', async () => {
+    it('a certificate is refused to a pod that sends too many requests of any kind', async () => {
       const pod = await createPod(controlPlane);
       const [token, forTokens] = [await tokenOf(pod), await tokenFor(controlPlane, pod)];
       const answers = await Promise.all(Array.from({ length: 60 }, () => endpoint.certify(token, request)));
