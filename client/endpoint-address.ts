@@ -40,6 +40,6 @@ function tcpAddress(host: string, port: number, uri: string): Result<EndpointAdd
   if (port > 65_535) return failure(`there is no port ${port}`);
   const isLoopback = host === '::1' || host.startsWith('127.');
   if (!isLoopback)
-    return failure(`${host} is not an address of loopback: anybody on the network could connect`);
+    return failure(`${host} is not an address of loopback: anyone on the network could connect`);
   return success({ kind: 'tcp', host: host.includes(':') ? `[${host}]` : host, port, uri });
 }

@@ -28,7 +28,7 @@ const profile = {
 };
 
 /**
- * Makes a key and a certificate, to be renewed after half of its life. It is backdated by a tenth of its life: the clocks
+ * Makes a key and a certificate, to be renewed after half of its lifetime. It is backdated by a tenth of that: the clocks
  * of containers and virtual machines may differ a little. `now` is seconds since the epoch.
  */
 export async function issueCertificate(

@@ -7,7 +7,7 @@ import { isSignedBy } from './pki/verify.ts';
 type BundleClause = Clause<JsonObject>;
 
 interface KeyClause extends Clause<BundleKey> {
-  /** Whose duty it is: a reader goes on where only the publisher has broken it. Absent: everybody's. */
+  /** Whose duty it is: a reader continues if only the publisher has violated it. Absent: publisher and reader. */
   readonly of?: 'publisher';
 }
 

@@ -22,7 +22,7 @@ const maxAudiences = 1_000;
 const retryMs = 5_000;
 
 /**
- * Makes a source of tokens that keeps each until half of its life and asks once at a time for each set of audiences.
+ * Makes a source of tokens that reuses each for half of its lifetime and asks once at a time for each set of audiences.
  *
  * @param ask gets a new token. issuer: who answers, for errors.
  */

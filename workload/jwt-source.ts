@@ -21,7 +21,7 @@ export interface JwtSvid extends IssuedToken {
 /** Gives JWT-SVIDs of this workload, until it is ended. */
 export interface JwtSource extends AsyncDisposable {
   /**
-   * A token for one audience, or for several together: the one that is known until half of its life, then a new one. While no new one can be had, the
+   * A token for one audience, or for several together, reused for half of its lifetime. While no new one can be fetched, the
    * known one is given until it expires, and `problem` is emitted.
    *
    * @throws KubespiffeError TOKEN_REFUSED where no token can be had, WORKLOAD_API_UNAVAILABLE where the Workload API gives none.

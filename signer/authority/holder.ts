@@ -12,7 +12,7 @@ import { markOf, type PoolMark, sequenceProblem } from './sequence.ts';
  * The last good pool beside what the Secret says now.
  *
  * A pool that is missing or unreadable does not replace the last good one, so that no bundle loses a root by a mistake.
- * While such a pool is there nothing is signed: nobody can know any more what the operator wants signed. The same holds
+ * Nothing is signed while the pool is in this state, because it is unknown what the operator wants signed. The same holds
  * for a pool whose sequence is not raised, and for one that does not name a root that was published. A pool that cannot
  * sign for reasons of time does replace the last good one: otherwise no new root could be published in the old CA's last
  * hour. A replica that has just started compares with the published bundle instead of the last good pool.

@@ -162,7 +162,7 @@ function publishing(record: AuthorityRecord, policy: RotationPolicy): Planned {
     return { step: { kind: 'change', verb: 'preview', id }, for: 'trust', id, from: 0 };
   }
   if (state === 'preview' && policy.requiresVerification && record.verifiedAt === undefined) {
-    const what = `the root of authority ${id} is in the preview bundle, and nobody has verified it there`;
+    const what = `the root of authority ${id} is in the preview bundle, and no pod has verified it there`;
     const remedy = `verify it with \`kubespiffe ca verify-preview ${id}\`, or take it back with \`kubespiffe ca remove ${id}\``;
     return { step: { kind: 'blocked', what, remedy }, for: 'trust', id, from: 0 };
   }

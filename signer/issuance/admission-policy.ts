@@ -71,7 +71,7 @@ export const admissionPolicyBindings: InformerSpec<AdmissionPolicyBinding, Admis
 };
 
 /**
- * Why these two do not keep everybody but nodes from creating requests for our signers; undefined when they do. A policy
+ * Why these two do not prevent clients other than nodes from creating requests for our signers; undefined when they do. A policy
  * that refuses more than ours is good: further validations, a wider match. Texts that people read are not compared, and
  * neither are fields that this version does not know: a newer API server may fill some in. Pure.
  */

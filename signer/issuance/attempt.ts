@@ -57,7 +57,7 @@ export function createAttempts(needs: { readonly signing: Signing; readonly time
     if (!attempt?.authority) return attempt;
     if (decision.kind !== 'issue' || !isDeepStrictEqual(attempt.identity, identityOf(decision)))
       return undefined;
-    // While the server forbids answers, a younger signature helps nobody.
+    // While the server forbids answers, a newer signature does not help.
     if (isOld(attempt) && !attempt.isForbidden) return undefined;
     const usable = signing.mayUse();
     const isSame =

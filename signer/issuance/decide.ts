@@ -37,7 +37,7 @@ export function decideOnRequest(request: OpenRequest, key: SubjectKey): Decision
 
 /**
  * Whether the live pod is the one that the request names, and who it is. A terminating pod is served: its containers
- * still talk. A finished one waits: nobody would read the certificate. Pure.
+ * still talk. A finished one waits, because it would not read the certificate. Pure.
  */
 export function decideOnPod(
   request: OpenRequest,

@@ -33,7 +33,7 @@ export interface GuardNeeds {
 
 /**
  * Whether requests can be believed to come from nodes. Nothing in a request names its author, and what it says of its pod
- * is public: without the admission policy anybody who may create requests would get the certificate of any pod. A
+ * is public: without the admission policy anyone who may create requests would get the certificate of any pod. A
  * request that was created before the policy took effect stays unbelievable for ever.
  */
 export function createGuard(needs: GuardNeeds) {

@@ -32,7 +32,7 @@ export function createOwnership(needs: {
   return {
     /**
      * Notes that a replica issued a certificate. A denial would not show that its replica can answer what it owns: it
-     * needs no CA and no clock, and anybody who makes requests can have one.
+     * needs no CA and no clock, and any client that creates requests can cause one.
      */
     sawIssued(replica: string): void {
       for (const gone of [...lastIssuedAt.keys()].filter((name) => !members().includes(name))) {

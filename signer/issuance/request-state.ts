@@ -131,7 +131,7 @@ export function createRequestStates(needs: {
   }
 
   /**
-   * Forgets a request that has its answer, and whose outcome nobody waits for. V8 may keep its state until it next collects
+   * Forgets a request that has its answer, and whose outcome no one waits for. V8 may keep its state until it next collects
    * old objects, so the bytes go at once.
    */
   function settle(state: RequestState): void {

@@ -43,7 +43,7 @@ export type RemoteKey = ReturnType<typeof createRemoteKey>;
 
 /**
  * A key that is used through a backend. It is opened when it is first asked for, and again after a failure. Each signature
- * is verified before anybody sees it: a key that does not belong to its certificate, or a backend that answers with
+ * is verified before it is used: a key that does not belong to its certificate, or a backend that answers with
  * anything else, counts as lost.
  *
  * @param publicKey of the certificate, or of the JWT key.

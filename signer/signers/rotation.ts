@@ -40,7 +40,7 @@ export interface PublishedRoots {
    * @param now seconds since the epoch.
    */
   since(now: number): ReadonlyMap<string, number>;
-  /** Whether everybody who selects the bundle, or reads the ConfigMaps, can get the root of an authority. */
+  /** Whether all pods that select the bundle, or read the ConfigMaps, can get the root of an authority. */
   isVisible(root: Pool['roots'][number]): boolean;
 }
 

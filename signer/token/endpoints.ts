@@ -68,7 +68,7 @@ export type ListenerName = 'token-endpoint' | 'bundle-web' | 'bundle-spiffe';
 const bundleTlsVersion = 'TLSv1.2';
 
 /**
- * The HTTPS listeners: the token endpoint, where pods exchange their ServiceAccount token for an SVID and everybody reads
+ * The HTTPS listeners: the token endpoint, where pods exchange their ServiceAccount token for an SVID and everyone may read
  * what verifies it, and the two kinds of bundle endpoint, which only serve documents.
  *
  * @returns the listeners that are configured, each of which runs until the signal is aborted, serves a moment longer,

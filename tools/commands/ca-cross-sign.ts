@@ -5,7 +5,7 @@ interface Options extends ChangeOptions {
   by: string;
 }
 
-/** `kubespiffe ca cross-sign`: the key of a new root, with a certificate by the root that everybody has. */
+/** `kubespiffe ca cross-sign`: the key of a new root, with a certificate by the root that every verifier has. */
 export const caCrossSign: AddCommand = (parent, terminal) =>
   addCommand(parent, 'cross-sign', {
     description:

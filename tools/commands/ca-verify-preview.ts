@@ -43,7 +43,7 @@ export const caVerifyPreview: AddCommand = (parent, terminal) =>
       'preview bundle and verifies it. The result is recorded in the pool. With the setting caPreviewVerified a rotation\n' +
       'goes on only then.',
     examples: `
-    # The next CA, before everybody gets its root
+    # Test the next CA before every pod gets its root
     kubespiffe ca preview ca-2
     kubespiffe ca verify-preview ca-2
     kubespiffe ca trust ca-2

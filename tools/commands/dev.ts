@@ -85,7 +85,7 @@ function describe({ workloads, tokenEndpoint }: Dev, { trustDomain, lifetime }: 
     '',
   ]);
   return [
-    `Trust domain ${trustDomain}, for development only. Certificates live ${lifetime}. Ctrl-C ends it.`,
+    `Trust domain ${trustDomain}, for development only. Certificates are valid for ${lifetime}. Ctrl-C ends it.`,
     '',
     ...lines,
     `token endpoint  ${tokenEndpoint}`,

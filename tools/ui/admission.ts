@@ -29,7 +29,7 @@ interface TokenStatus {
 
 /**
  * Admits those who have a token for this audience (TokenReview) and the right to view (SubjectAccessReview). A token for
- * the API server is refused: its audience is another one, so that nobody sends one here by habit.
+ * the API server is refused: its audience differs, so that no one sends it here by habit.
  *
  * @param now monotonic milliseconds.
  * @param onFailure gets what the API server said. The caller does not: it is not authenticated yet.

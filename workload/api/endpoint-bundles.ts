@@ -52,7 +52,7 @@ export function followEndpointBundles(
     reported = problem;
   }
 
-  /** @param proof of the workload; undefined for what everybody may read. */
+  /** @param proof of the workload; undefined for public documents. */
   async function fetchFrom(url: URL, proof: Proof | undefined): Promise<Result<FetchedBundle>> {
     const { trustDomain } = own.svid.id;
     const roots = own.bundles.get(trustDomain)?.roots ?? [];

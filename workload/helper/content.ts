@@ -83,7 +83,7 @@ const withoutMark = (text: string): string => text.replace(/^\uFEFF+/, '');
 async function tokenOf({ tokens }: HelperSource, audience: readonly string[]): Promise<Rendered> {
   if (!tokens) throw new TypeError('a source without tokens');
   const { token, expiresAt } = await tokens.get(audience);
-  // The source gives the same token until half of its life.
+  // The source gives the same token for half of its lifetime.
   return { bytes: token, renewAt: (Date.now() + expiresAt * 1_000) / 2 };
 }
 

@@ -31,7 +31,7 @@ export interface AuthenticatorNeeds {
 
 /**
  * Refusals after which the pod is proved all the same, if a published key has signed the token. Not after `TokenRefused`
- * and `ReviewDisagrees`: the key may be withdrawn, and then anybody may have signed the token.
+ * and `ReviewDisagrees`: the key may be withdrawn, and then anyone may have signed the token.
  */
 const refusedButProved: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   ...(['AudienceWrong', 'TokenExpired', 'TokenNotYetValid', 'ReviewUnavailable', 'ReviewForbidden'] as const),

@@ -11,7 +11,7 @@ export interface Issuers {
   refresh(): Promise<boolean>;
 }
 
-/** Minimum time between two questions to the API server: anybody may send a token of another cluster. */
+/** Minimum time between two questions to the API server: any client may send a token of another cluster. */
 const minIntervalMs = 10_000;
 
 /**

@@ -143,5 +143,5 @@ export function filedCertificates(needs: {
 /** What to report once a certificate has ended, at `now` in seconds since the epoch. */
 function endOf(shown: ServerCertificate | undefined, now: number, problem: string): string | undefined {
   if (!shown || now < shown.notAfter) return undefined;
-  return `its certificate ended at ${rfc3339(shown.notAfter)}, so nobody can verify it; there is no later one: ${problem}`;
+  return `its certificate ended at ${rfc3339(shown.notAfter)}, so clients refuse it; there is no newer one: ${problem}`;
 }

@@ -102,7 +102,7 @@ export function limitConnections(server: Server, needs: ConnectionNeeds): () => 
       startTls();
     });
     if (!hasStarted) {
-      // Nobody else listens yet, and an error that nobody hears ends the process.
+      // There is no other listener yet, and an error without a listener ends the process.
       socket.on('error', () => undefined);
       cancelTimer = needs.time.timer(() => {
         onCut('handshake');

@@ -127,7 +127,7 @@ export function sendDocument(
   return reply.type(contentType).send(bytes);
 }
 
-/** Describes the route of a document. @param forWhom whether everybody gets the same. */
+/** Describes the route of a document. @param forWhom whether all callers get the same. */
 export function documentSchema(
   [operationId, summary, contentType]: readonly [operationId: string, summary: string, contentType: string],
   operation: Operation,

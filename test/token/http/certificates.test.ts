@@ -178,7 +178,7 @@ describe('the source of those certificates', () => {
       {
         at: endsAt,
         ended:
-          'its certificate ended at 2026-11-26T11:58:00Z, so nobody can verify it; there is no later one: ' +
+          'its certificate ended at 2026-11-26T11:58:00Z, so clients refuse it; there is no newer one: ' +
           'The CA pool cannot be used: no CA',
       },
       { at: endsAt + hour, ended: undefined },

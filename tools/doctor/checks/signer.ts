@@ -82,7 +82,7 @@ export async function pools(facts: Facts): Promise<Findings> {
   return findings.flat();
 }
 
-/** What everybody can see of the pool: its roots. */
+/** The public part of the pool: its roots. */
 export async function roots(facts: Facts): Promise<Findings> {
   const { config } = await facts.settings();
   const bundles = await facts.bundles();
