@@ -50,7 +50,7 @@ function apply(document: PoolDocument, verb: Verb, id: string, published?: Reado
 const recordOf = ({ document }: Change, id: string) => document.authorities.find((each) => each.id === id);
 
 describe('authorities below one root', () => {
-  it('lets the next one sign at once, since everybody has the root', () => {
+  it('the next CA below the same root signs at once, because every verifier has the root', () => {
     const pool = newPool(trustDomain, older, active, below(second, 'ca-2'));
     const trusted = apply(pool, 'trust', 'ca-2');
     assert.equal(recordOf(trusted, 'ca-2')?.publishedAt, active.publishedAt);

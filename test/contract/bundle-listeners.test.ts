@@ -116,7 +116,7 @@ describe('the bundle endpoints', () => {
     await signer.ready();
   });
 
-  it('go-spiffe fetches the bundle over both profiles, and from nobody else', async () => {
+  it('go-spiffe fetches the bundle over both profiles, and refuses other servers', async () => {
     const overWeb = (trusted: string) =>
       judges.federation({
         trustDomain,

@@ -120,7 +120,7 @@ describe('kubespiffe who', () => {
     assert.match(stdout, /^shop\/web-1 +node-1 +kubespiffe\.io\/spiffe +yes +- +in 23h/m);
   });
 
-  it('ends with 1 for a name that nobody has', async () => {
+  it('ends with 1 for a name that no pod has', async () => {
     const ran = await tool('who', 'web.shop.svc');
     assert.equal(ran.code, 1);
     assert.match(ran.stdout, /^No pod gets web\.shop\.svc/);

@@ -97,7 +97,7 @@ describe('a signer that lacks a right to answer', () => {
     });
   }
 
-  it('signs once however long it is forbidden to answer, and that certificate is taken in the end', async () => {
+  it('signs once while it is forbidden to answer for any time, and that certificate is accepted in the end', async () => {
     // After so long any other trouble leads to a new signature.
     const signsAnewAfterMs = 25_000;
     const pod = await createPod(controlPlane);

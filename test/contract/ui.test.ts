@@ -305,7 +305,7 @@ describe('kubespiffe ui in a cluster', () => {
     return (await fetch(new URL('/api/overview', view.url), { headers })).status;
   };
 
-  it('admits a caller with a token for the view and the right to see it, and nobody else', async () => {
+  it('admits only callers with a token for the view and the right to see it', async () => {
     assert.equal(await statusFor(await tokenFor('stranger')), 403);
     await bind('other');
     const { body } = await controlPlane.request('GET', '/.well-known/openid-configuration');
