@@ -63,9 +63,9 @@ export const keyRows: readonly BadInput[] = [
     input: 'a key outside of the pool that refuses, hangs, or is not that of the certificate',
     verdict: ['KeyUnavailable'],
     tests: [
-      [remote, 'counts as lost when its backend refuses, until it signs again'],
-      [remote, 'counts as lost when its backend hangs, until it signs again'],
-      [remote, 'counts as lost when its backend has another key, until it signs again'],
+      [remote, 'a remote key counts as lost when its backend refuses, until it signs again'],
+      [remote, 'a remote key counts as lost when its backend hangs, until it signs again'],
+      [remote, 'a remote key counts as lost when its backend has another key, until it signs again'],
     ],
   },
 ];

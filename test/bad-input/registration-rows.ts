@@ -15,9 +15,9 @@ export const registrationRows: readonly BadInput[] = [
     input: 'a template with braces that are not closed or not opened, or with nothing in them',
     verdict: ['IdentityInvalid'],
     tests: [
-      [template, 'is refused with a reason: {{'],
-      [template, 'is refused with a reason: a }} b'],
-      [template, 'is refused with a reason: {{ }}'],
+      [template, 'a template is refused with a reason: {{'],
+      [template, 'a template is refused with a reason: a }} b'],
+      [template, 'a template is refused with a reason: {{ }}'],
     ],
   },
   {
@@ -25,60 +25,66 @@ export const registrationRows: readonly BadInput[] = [
       'a template with a function, a pipeline, a condition, a loop, a variable, parentheses or a comment',
     verdict: ['IdentityInvalid'],
     tests: [
-      [template, 'is refused with a reason: {{ printf "%s" .TrustDomain }}'],
-      [template, 'is refused with a reason: {{ .PodMeta.Name | lower }}'],
-      [template, 'is refused with a reason: {{ if .TrustDomain }}a{{ end }}'],
-      [template, 'is refused with a reason: {{ range .PodMeta.Labels }}a{{ end }}'],
-      [template, 'is refused with a reason: {{ $.TrustDomain }}'],
-      [template, 'is refused with a reason: {{ (index .PodMeta.Labels "app") }}'],
-      [template, 'is refused with a reason: {{/* a comment */}}'],
+      [template, 'a template is refused with a reason: {{ printf "%s" .TrustDomain }}'],
+      [template, 'a template is refused with a reason: {{ .PodMeta.Name | lower }}'],
+      [template, 'a template is refused with a reason: {{ if .TrustDomain }}a{{ end }}'],
+      [template, 'a template is refused with a reason: {{ range .PodMeta.Labels }}a{{ end }}'],
+      [template, 'a template is refused with a reason: {{ $.TrustDomain }}'],
+      [template, 'a template is refused with a reason: {{ (index .PodMeta.Labels "app") }}'],
+      [template, 'a template is refused with a reason: {{/* a comment */}}'],
     ],
   },
   {
     input: 'a template with a field that does not exist, or with all labels at once',
     verdict: ['IdentityInvalid'],
     tests: [
-      [template, 'is refused with a reason: {{ .PodMeta.name }}'],
-      [template, 'is refused with a reason: {{ .NodeMeta.Name }}'],
-      [template, 'is refused with a reason: {{ .PodMeta.Labels }}'],
+      [template, 'a template is refused with a reason: {{ .PodMeta.name }}'],
+      [template, 'a template is refused with a reason: {{ .NodeMeta.Name }}'],
+      [template, 'a template is refused with a reason: {{ .PodMeta.Labels }}'],
     ],
   },
   {
     input: '`index` with no key, two keys, a key that is not quoted, or one that no label can have',
     verdict: ['IdentityInvalid'],
     tests: [
-      [template, 'is refused with a reason: {{ index .PodMeta.Labels }}'],
-      [template, 'is refused with a reason: {{ index .PodMeta.Labels "a" "b" }}'],
-      [template, 'is refused with a reason: {{ index .PodMeta.Labels app }}'],
-      [template, 'is refused with a reason: {{ index .PodMeta.Labels "a/b/c" }}'],
+      [template, 'a template is refused with a reason: {{ index .PodMeta.Labels }}'],
+      [template, 'a template is refused with a reason: {{ index .PodMeta.Labels "a" "b" }}'],
+      [template, 'a template is refused with a reason: {{ index .PodMeta.Labels app }}'],
+      [template, 'a template is refused with a reason: {{ index .PodMeta.Labels "a/b/c" }}'],
     ],
   },
   {
     input: 'a template of more than 4096 characters, or one that makes more than 2048 bytes',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registration, 'gives nothing, and says why: at most 2048 bytes'],
-      [registeredName, 'gets no name: 2,049 bytes'],
+      [registration, 'an invalid registration gives no name, and reports why: at most 2048 bytes'],
+      [registeredName, 'a tenant gets no name: 2,049 bytes'],
     ],
   },
   {
     input: 'a template with `%2F`, unicode, `..`, an empty segment or a query as text',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registration, 'gives nothing, and says why: no percent-encoding'],
-      [registration, 'gives nothing, and says why: has only the characters'],
-      [registration, 'gives nothing, and says why: the segment ".."'],
-      [registration, 'gives nothing, and says why: an empty segment'],
-      [registration, 'gives nothing, and says why: no query'],
+      [registration, 'an invalid registration gives no name, and reports why: no percent-encoding'],
+      [registration, 'an invalid registration gives no name, and reports why: has only the characters'],
+      [registration, 'an invalid registration gives no name, and reports why: the segment ".."'],
+      [registration, 'an invalid registration gives no name, and reports why: an empty segment'],
+      [registration, 'an invalid registration gives no name, and reports why: no query'],
     ],
   },
   {
     input: 'a template that is empty, missing or not text',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registration, 'gives nothing, and says why: spiffeIDTemplate is missing'],
-      [registration, 'gives nothing, and says why: spiffeIDTemplate is empty, not text'],
-      [registration, 'gives nothing, and says why: spiffeIDTemplate is 5, not text'],
+      [registration, 'an invalid registration gives no name, and reports why: spiffeIDTemplate is missing'],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: spiffeIDTemplate is empty, not text',
+      ],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: spiffeIDTemplate is 5, not text',
+      ],
     ],
   },
   {
@@ -86,25 +92,31 @@ export const registrationRows: readonly BadInput[] = [
       'a template of another trust domain, of none, of the trust domain alone, or with a label in its place',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registration, 'gives nothing, and says why: does not begin with'],
-      [registration, 'gives nothing, and says why: the trust domain itself; add a path'],
-      [registeredName, 'gets no name: another trust domain'],
-      [registeredName, 'gets no name: the bare trust domain'],
+      [registration, 'an invalid registration gives no name, and reports why: does not begin with'],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: the trust domain itself; add a path',
+      ],
+      [registeredName, 'a tenant gets no name: another trust domain'],
+      [registeredName, 'a tenant gets no name: the bare trust domain'],
     ],
   },
   {
     input: 'a label or annotation that is missing or empty',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registeredName, 'gets no name: a missing label'],
-      [registeredName, 'gets no name: an empty label'],
+      [registeredName, 'a tenant gets no name: a missing label'],
+      [registeredName, 'a tenant gets no name: an empty label'],
     ],
   },
   {
     input: 'a label named like a member of every object, such as `constructor`',
     verdict: ['IdentityInvalid'],
     tests: [
-      [template, 'gives no name, and says why: {{ index .PodMeta.Labels "constructor" }} in a name of "/"'],
+      [
+        template,
+        'a template gives no name, and reports why: {{ index .PodMeta.Labels "constructor" }} in a name of "/"',
+      ],
     ],
   },
   {
@@ -112,21 +124,21 @@ export const registrationRows: readonly BadInput[] = [
       'a value with a slash: `a/ns/other` in an annotation, or in a label of an object from before validation',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registeredName, 'gets no name: /ns/other in an annotation'],
-      [registeredName, 'gets no name: /ns/other in a label of an object from before validation'],
+      [registeredName, 'a tenant gets no name: /ns/other in an annotation'],
+      [registeredName, 'a tenant gets no name: /ns/other in a label of an object from before validation'],
     ],
   },
   {
     input: 'a value with `%2F`, `..`, a look-alike letter, a full-width slash, a line break or a query',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registeredName, 'gets no name: %2F in an annotation'],
-      [registeredName, 'gets no name: ".." in an annotation'],
-      [registeredName, 'gets no name: ".." of two values'],
-      [registeredName, 'gets no name: a look-alike letter'],
-      [registeredName, 'gets no name: a full-width slash'],
-      [registeredName, 'gets no name: a line break'],
-      [registeredName, 'gets no name: a query'],
+      [registeredName, 'a tenant gets no name: %2F in an annotation'],
+      [registeredName, 'a tenant gets no name: ".." in an annotation'],
+      [registeredName, 'a tenant gets no name: ".." of two values'],
+      [registeredName, 'a tenant gets no name: a look-alike letter'],
+      [registeredName, 'a tenant gets no name: a full-width slash'],
+      [registeredName, 'a tenant gets no name: a line break'],
+      [registeredName, 'a tenant gets no name: a query'],
     ],
   },
   {
@@ -134,8 +146,11 @@ export const registrationRows: readonly BadInput[] = [
       'an annotation that the setting `podAnnotations` does not name, or `.ClusterName` without `clusterName`',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registration, 'gives nothing, and says why: the setting podAnnotations does not name example.org/x'],
-      [registration, 'refuses .ClusterName where the setting clusterName is not set'],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: the setting podAnnotations does not name example.org/x',
+      ],
+      [registration, 'a registration with .ClusterName is refused if the setting clusterName is not set'],
     ],
   },
   {
@@ -143,30 +158,27 @@ export const registrationRows: readonly BadInput[] = [
       'a WorkloadRegistration that gives a name in another namespace, or outside of its own without a grant',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registeredName, 'gets no name: /ns/other by text'],
-      [registeredName, 'gets no name: a path prefix that nobody granted'],
-      [registeredName, 'gets no name: a grant of another namespace'],
-      [registeredName, 'gets no name: a namespace that begins like its own'],
-      [registeredName, 'gets no name: the namespace without a name below it'],
+      [registeredName, 'a tenant gets no name: /ns/other by text'],
+      [registeredName, 'a tenant gets no name: a path prefix that nobody granted'],
+      [registeredName, 'a tenant gets no name: a grant of another namespace'],
+      [registeredName, 'a tenant gets no name: a namespace that begins like its own'],
+      [registeredName, 'a tenant gets no name: the namespace without a name below it'],
     ],
   },
   {
     input: 'a registration that gives a name below `/kubespiffe/` or `/ns/*/pod/`, by text or by labels',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registeredName, 'gets no name: the infrastructure'],
-      [registeredName, 'gets no name: the infrastructure by a label'],
-      [registeredName, 'gets no name: a pod of its own'],
-      [registeredName, 'gets no name: a pod of another namespace'],
-      [registeredName, 'gets no name: a pod by a label'],
+      [registeredName, 'a tenant gets no name: the infrastructure'],
+      [registeredName, 'a tenant gets no name: the infrastructure by a label'],
+      [registeredName, 'a tenant gets no name: a pod of its own'],
+      [registeredName, 'a tenant gets no name: a pod of another namespace'],
+      [registeredName, 'a tenant gets no name: a pod by a label'],
       [
         registeredName,
-        'gets no name from a ClusterWorkloadRegistration that is written carelessly: a label as the reserved segment',
+        'a tenant gets no name from a careless ClusterWorkloadRegistration: a label as the reserved segment',
       ],
-      [
-        registeredName,
-        'gets no name from a ClusterWorkloadRegistration that is written carelessly: labels as a pod',
-      ],
+      [registeredName, 'a tenant gets no name from a careless ClusterWorkloadRegistration: labels as a pod'],
     ],
   },
   {
@@ -175,15 +187,15 @@ export const registrationRows: readonly BadInput[] = [
     tests: [
       [
         registeredName,
-        'gets no name from a ClusterWorkloadRegistration that is written carelessly: two labels that make /ns/bank',
+        'a tenant gets no name from a careless ClusterWorkloadRegistration: two labels that make /ns/bank',
       ],
       [
         registeredName,
-        'gets no name from a ClusterWorkloadRegistration that is written carelessly: a label as the namespace',
+        'a tenant gets no name from a careless ClusterWorkloadRegistration: a label as the namespace',
       ],
       [
         registeredName,
-        'gets no name from a ClusterWorkloadRegistration that is written carelessly: a label as the end of the namespace',
+        'a tenant gets no name from a careless ClusterWorkloadRegistration: a label as the end of the namespace',
       ],
     ],
   },
@@ -191,13 +203,16 @@ export const registrationRows: readonly BadInput[] = [
     input: 'DNS names that nobody granted, a wildcard, capitals, `_`, or a value with a dot',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registeredName, 'gets no name: a DNS name that nobody granted'],
-      [registeredName, 'gets no name: a DNS name with one label more than was granted'],
-      [registeredName, 'gets no name: the parent of a granted wildcard'],
-      [registeredName, 'gets no name: a DNS name with a dot in a label'],
-      [registeredName, 'gets no name: a DNS name with a capital'],
-      [registeredName, 'gets no name: a DNS name with an underscore'],
-      [registration, 'gives nothing, and says why: does not make a DNS name in lower case'],
+      [registeredName, 'a tenant gets no name: a DNS name that nobody granted'],
+      [registeredName, 'a tenant gets no name: a DNS name with one label more than was granted'],
+      [registeredName, 'a tenant gets no name: the parent of a granted wildcard'],
+      [registeredName, 'a tenant gets no name: a DNS name with a dot in a label'],
+      [registeredName, 'a tenant gets no name: a DNS name with a capital'],
+      [registeredName, 'a tenant gets no name: a DNS name with an underscore'],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: does not make a DNS name in lower case',
+      ],
     ],
   },
   {
@@ -212,38 +227,65 @@ export const registrationRows: readonly BadInput[] = [
       'a selector that is text, has an unknown operator or member, a key that no label can have, or labels that are not text',
     verdict: 'selects no pod',
     tests: [
-      [registration, 'gives nothing, and says why: podSelector is "app=web", not a label selector'],
-      [registration, 'gives nothing, and says why: podSelector has "app", which is not known'],
-      [registration, 'gives nothing, and says why: podSelector has matchLabels that are not texts'],
-      [registration, 'gives nothing, and says why: podSelector has matchExpressions'],
       [
         registration,
-        'gives nothing, and says why: podSelector names the label "serviceAccount:", which no object can have',
+        'an invalid registration gives no name, and reports why: podSelector is "app=web", not a label selector',
       ],
-      [registration, 'selects no pod where podSelector cannot be read, since nobody knows which are meant'],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: podSelector has "app", which is not known',
+      ],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: podSelector has matchLabels that are not texts',
+      ],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: podSelector has matchExpressions',
+      ],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: podSelector names the label "serviceAccount:", which no object can have',
+      ],
+      [
+        registration,
+        'a registration selects no pod if podSelector cannot be read, because it is unknown which are meant',
+      ],
     ],
   },
   {
     input: 'a `ttl` below 1h, a `jwtTTL` below 1m, or one that is no duration',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registration, 'gives nothing, and says why: ttl is 10m; at least 1h is allowed'],
-      [registration, 'gives nothing, and says why: ttl is "1d", not a duration such as 1h30m'],
-      [registration, 'gives nothing, and says why: jwtTTL is 59s; at least 1m is allowed'],
-      [registration, 'lets pods wait for one that gives nothing, rather than give them another name'],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: ttl is 10m; at least 1h is allowed',
+      ],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: ttl is "1d", not a duration such as 1h30m',
+      ],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: jwtTTL is 59s; at least 1m is allowed',
+      ],
+      [registration, 'pods wait for an invalid registration that selects them, and get no other name'],
     ],
   },
   {
     input: 'empty lists of audiences or ServiceAccounts, an audience with `*` inside, more than 100 entries',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registration, 'gives nothing, and says why: audiences is empty; add an audience'],
       [
         registration,
-        'gives nothing, and says why: serviceAccountNames is empty; add a name, or remove the field',
+        'an invalid registration gives no name, and reports why: audiences is empty; add an audience',
       ],
-      [registration, 'gives nothing, and says why: with "*" only at its end'],
-      [registration, 'gives nothing, and says why: has 101 entries'],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: serviceAccountNames is empty; add a name, or remove the field',
+      ],
+      [registration, 'an invalid registration gives no name, and reports why: with "*" only at its end'],
+      [registration, 'an invalid registration gives no name, and reports why: has 101 entries'],
     ],
   },
   {
@@ -251,18 +293,27 @@ export const registrationRows: readonly BadInput[] = [
       'a `hint` with a line break, a `priority` that is no whole number, a `federatesWith` with capitals',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registration, 'gives nothing, and says why: cannot be printed'],
-      [registration, 'gives nothing, and says why: priority is 1.5, not a whole number'],
-      [registration, 'gives nothing, and says why: write it in lower case'],
+      [registration, 'an invalid registration gives no name, and reports why: cannot be printed'],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: priority is 1.5, not a whole number',
+      ],
+      [registration, 'an invalid registration gives no name, and reports why: write it in lower case'],
     ],
   },
   {
     input: 'a field that this version does not know, of a newer CRD or of the other kind',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registration, 'gives nothing, and says why: this version of the signer knows'],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: this version of the signer knows',
+      ],
       [contract, 'a field of a newer version gives no name, since it may restrict what the rest gives'],
-      [registration, 'gives nothing, and says why: is not a field of a WorkloadRegistration'],
+      [
+        registration,
+        'an invalid registration gives no name, and reports why: is not a field of a WorkloadRegistration',
+      ],
     ],
   },
   {
@@ -278,16 +329,16 @@ export const registrationRows: readonly BadInput[] = [
     verdict: 'grants nothing',
     tests: [
       [registeredName, 'reading any object as a policy never throws, and grants nothing on error'],
-      [registeredName, 'reads the rest of a policy with something wrong'],
+      [registeredName, 'the rest of a policy with one error is read'],
     ],
   },
   {
     input: 'two registrations of the same priority, or ten thousand, that match one pod',
     verdict: ['RegistrationAmbiguous'],
     tests: [
-      [resolve, 'is neither of two'],
-      [resolve, 'is neither of two of the highest priority'],
-      [resolve, 'is none of ten thousand, of which it names five'],
+      [resolve, 'the registration that counts is neither of two'],
+      [resolve, 'the registration that counts is neither of two of the highest priority'],
+      [resolve, 'the registration that counts is none of ten thousand, of which it names five'],
     ],
   },
   {
@@ -305,8 +356,8 @@ export const registrationRows: readonly BadInput[] = [
       'a chosen registration that does not exist, does not match, is of another class, or is a fallback while others match',
     verdict: ['RegistrationNotMatching'],
     tests: [
-      [resolve, 'is none that does not match'],
-      [resolve, 'is not a fallback that is asked for, where another matches'],
+      [resolve, 'the registration that counts is none that does not match'],
+      [resolve, 'the registration that counts is not a fallback that is asked for, where another matches'],
       [registered, 'a request may choose among the registrations that match, and no other'],
     ],
   },

@@ -26,7 +26,7 @@ describe('the facts of a pod', () => {
     });
   }
 
-  it('change when the pod is deleted', () => {
+  it('the facts of a pod change when it is deleted', () => {
     const pods = createStore<PodFacts>({ time: realTime });
     pods.set('shop/web-0', aPod());
     const changed: string[] = [];
@@ -37,7 +37,7 @@ describe('the facts of a pod', () => {
 });
 
 describe('facts in other objects', () => {
-  it('change for the pods that an object names, and for those that it named before', () => {
+  it('the facts change for the pods that an object names, and for those that it named before', () => {
     const slices = createStore<readonly string[]>({ time: realTime });
     const changed: string[] = [];
     factsOf(slices, (pods) => pods).onChange((podKey) => changed.push(podKey));
@@ -51,7 +51,7 @@ describe('facts in other objects', () => {
     ]);
   });
 
-  it('do not change when an object is set again as it was', () => {
+  it('the facts do not change when an object is set again as it was', () => {
     const slices = createStore<readonly string[]>({ time: realTime });
     slices.set('shop/web-1', ['shop/web-0']);
     const changed: string[] = [];
@@ -60,7 +60,7 @@ describe('facts in other objects', () => {
     assert.deepEqual(changed, []);
   });
 
-  it('are joined with those of pods', () => {
+  it('facts in other objects are joined with those of pods', () => {
     const pods = createStore<PodFacts>({ time: realTime });
     const services = createStore<string>({ time: realTime });
     const changed: string[] = [];

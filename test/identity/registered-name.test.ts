@@ -76,7 +76,7 @@ describe('the name that a registration gives', () => {
     it(`is given ${what}`, () => assert.equal(shownName(registration, aNamedPod(), granted), name));
   }
 
-  it('comes with the terms of the registration', () => {
+  it('a registered name comes with the terms of its registration', () => {
     const identity = nameFor(
       aRegistration({
         ttl: '2h',
@@ -298,7 +298,7 @@ describe('what a tenant tries with a WorkloadRegistration or a label', () => {
     ],
   ];
   for (const [attempt, name, reason] of rows) {
-    it(`gets no name: ${attempt}`, () => {
+    it(`a tenant gets no name: ${attempt}`, () => {
       assert.match(name, /^IdentityInvalid: WorkloadRegistration shop\/web: /);
       assert.match(name, reason);
     });
@@ -337,7 +337,7 @@ describe('what a tenant tries with a WorkloadRegistration or a label', () => {
     ],
   ];
   for (const [attempt, template, labels, reason] of ofCluster) {
-    it(`gets no name from a ClusterWorkloadRegistration that is written carelessly: ${attempt}`, () => {
+    it(`a tenant gets no name from a careless ClusterWorkloadRegistration: ${attempt}`, () => {
       assert.match(nameOf(aClusterRegistration(labelled(template)), { labels }), reason);
     });
   }
@@ -400,7 +400,7 @@ describe('what a tenant tries with a WorkloadRegistration or a label', () => {
 });
 
 describe('a ClusterRegistrationPolicy', () => {
-  it('grants what it says, to each namespace that it names', () => {
+  it('a policy grants what it says, to each namespace that it names', () => {
     const { grants, problems } = aPolicy(
       { namespaces: ['shop', 'bank'], pathPrefixes: ['/a/'] },
       { namespaces: ['shop'], pathPrefixes: ['/b/'], dnsNames: ['x.example', '*.y.example'] },
@@ -433,7 +433,7 @@ describe('a ClusterRegistrationPolicy', () => {
     [{ namespaces: [5] }, 'grants[0] has 5, which is not a namespace'],
   ];
   for (const [grant, problem] of problems) {
-    it(`grants nothing where it cannot be read, and says so: ${JSON.stringify(grant)}`, () => {
+    it(`a policy that cannot be read grants nothing, and reports that: ${JSON.stringify(grant)}`, () => {
       const { grants, problems } = aPolicy(grant);
       assert.deepEqual(problems, [problem]);
       assert.deepEqual(
@@ -443,7 +443,7 @@ describe('a ClusterRegistrationPolicy', () => {
     });
   }
 
-  it('reads the rest of a policy with something wrong', () => {
+  it('the rest of a policy with one error is read', () => {
     const { grants, problems } = aPolicy(
       { namespaces: ['*'], pathPrefixes: ['/a/'] },
       { namespaces: ['shop'], pathPrefixes: ['/teams', '/b/'], dnsNames: ['*', 'x.example'] },

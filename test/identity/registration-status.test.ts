@@ -32,7 +32,7 @@ const shown = (tallies: Tallies) =>
   });
 
 describe('the tallies of registrations', () => {
-  it('are the same after any changes as if each pod had been counted once', () => {
+  it('the tallies after any changes are the same as if each pod had been counted once', () => {
     const changes = fc.array(fc.tuple(fc.constantFrom('shop/p', 'shop/q', 'shop/r'), anOutcome), {
       maxLength: 30,
     });
@@ -47,7 +47,7 @@ describe('the tallies of registrations', () => {
     );
   });
 
-  it('name every registration whose tally a pod changes, and none where nothing changes', () => {
+  it('every registration whose tally a pod changes is named, and none if nothing changes', () => {
     const [a, b] = registrations;
     assert.ok(a && b);
     const tallies = createTallies();
@@ -58,7 +58,7 @@ describe('the tallies of registrations', () => {
     assert.deepEqual(tallies.count('shop/q', undefined), []);
   });
 
-  it('count a pod for at most 100 of the registrations that select it, and for the one that names it', () => {
+  it('a pod is counted for at most 100 of the registrations that select it, and for the one that names it', () => {
     const many = Array.from({ length: 10_000 }, (_, number) => aRegistration({}, `r-${number}`));
     const [namedBy] = many.slice(-1);
     assert.ok(namedBy);
@@ -99,7 +99,7 @@ describe('the status of a registration', () => {
   const failure = { of: [a, b], reason: 'RegistrationAmbiguous', message: 'Several match' };
   const ambiguous = { selectedBy: [a, b], failure };
 
-  it('is ready without pods, and says so', () => {
+  it('a registration without pods is ready, and its status says that it has none', () => {
     const status = statusAfter({});
     assert.deepEqual(short(status), [
       'Ready=True NoPods',
@@ -113,7 +113,7 @@ describe('the status of a registration', () => {
     assert.ok(conditions.every(({ observedGeneration }) => observedGeneration === 1));
   });
 
-  it('counts pods that another registration names as selected, and not as failed', () => {
+  it('pods that another registration names count as selected, and not as failed', () => {
     const status = statusAfter({ 'shop/p': named, 'shop/q': byAnother, 'shop/r': named });
     assert.deepEqual([status.podsSelected, status.namesGiven, status.failureCount], [3, 2, 0]);
     const [ready] = status.conditions;
@@ -124,7 +124,7 @@ describe('the status of a registration', () => {
     );
   });
 
-  it('names up to five pods that get no name, each with the reason', () => {
+  it('the status of a registration names up to five pods that get no name, each with the reason', () => {
     const pods = Object.fromEntries(['p', 'q', 'r', 's', 't', 'u'].map((pod) => [`shop/${pod}`, failed]));
     const status = statusAfter({ ...pods, 'shop/v': named });
     assert.deepEqual([status.podsSelected, status.namesGiven, status.failureCount], [7, 1, 6]);
@@ -134,7 +134,7 @@ describe('the status of a registration', () => {
     assert.equal(ready?.message, '6 of 7 pods get no name, for example shop/p: the pod has no label app');
   });
 
-  it('is conflicting while another one of the same priority matches a pod, however many others fail before', () => {
+  it('a registration is conflicting while another one of the same priority matches a pod, even if many other pods fail before', () => {
     const pods = Object.fromEntries(['p', 'q', 'r', 's', 't', 'u'].map((pod) => [`shop/${pod}`, failed]));
     const status = statusAfter({ ...pods, 'shop/v': ambiguous });
     assert.deepEqual(short(status), [
@@ -146,7 +146,7 @@ describe('the status of a registration', () => {
     );
   });
 
-  it('says what is wrong with a template, whether there are pods or not', () => {
+  it('the status of a registration reports what is wrong with a template, with pods and without', () => {
     const registration = readAs('WorkloadRegistration', {
       spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/{{ lower .A }}',
     });
@@ -158,7 +158,7 @@ describe('the status of a registration', () => {
     assert.match(status.conditions[1]?.message ?? '', /functions?/);
   });
 
-  it('keeps the time of a condition until its status changes', () => {
+  it('a condition of a registration keeps its time until its status changes', () => {
     const before = statusAfter({ 'shop/p': named });
     const earlier = '2026-01-01T00:00:00Z';
     const observed = {
@@ -179,7 +179,7 @@ describe('the status of a registration', () => {
     );
   });
 
-  it('stays below the limits of the CRD', () => {
+  it('the status of a registration stays below the limits of the CRD', () => {
     const message = 'x'.repeat(100_000);
     const status = statusAfter({
       'shop/p': { selectedBy: [a], failure: { of: [a], reason: 'IdentityInvalid', message } },

@@ -13,7 +13,7 @@ import {
 } from './registrations.ts';
 
 describe('reading a registration', () => {
-  it('keeps everything that it says', () => {
+  it('reading a registration keeps all its fields', () => {
     const registration = aRegistration({
       podSelector: { matchLabels: { app: 'web' } },
       serviceAccountNames: ['web'],
@@ -56,7 +56,7 @@ describe('reading a registration', () => {
     });
   });
 
-  it('is named with its namespace, where it has one', () => {
+  it('a registration is named with its namespace, if it has one', () => {
     assert.deepEqual([aRegistration(), aClusterRegistration()].map(nameOfRegistration), ['shop/web', 'all']);
   });
 
@@ -149,7 +149,7 @@ describe('reading a registration', () => {
     [{ constructor: 1 }, 'SpecInvalid', 'constructor is not a field'],
   ];
   for (const [spec, reason, message] of problems) {
-    it(`gives nothing, and says why: ${message}`, () => {
+    it(`an invalid registration gives no name, and reports why: ${message}`, () => {
       const { grant } = aRegistration(spec);
       assert.ok(!grant.ok);
       assert.equal(grant.reason, reason);
@@ -157,7 +157,7 @@ describe('reading a registration', () => {
     });
   }
 
-  it('refuses .ClusterName where the setting clusterName is not set', () => {
+  it('a registration with .ClusterName is refused if the setting clusterName is not set', () => {
     const spec = { spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/{{ .ClusterName }}' };
     const context = { ...templateContext, clusterName: undefined };
     const { grant } = readRegistration('WorkloadRegistration', { metadata: {}, spec }, context);
@@ -165,7 +165,7 @@ describe('reading a registration', () => {
     assert.match(grant.message, /has {{ .ClusterName }}, and the setting clusterName is not set/);
   });
 
-  it('lets pods wait for one that gives nothing, rather than give them another name', () => {
+  it('pods wait for an invalid registration that selects them, and get no other name', () => {
     const registration = aRegistration({ ttl: 'soon' });
     assert.ok(matches(registration, aNamedPod()));
     assert.deepEqual(nameFor(registration), {
@@ -176,7 +176,7 @@ describe('reading a registration', () => {
   });
 
   for (const field of ['podSelector', 'serviceAccountNames', 'className']) {
-    it(`selects no pod where ${field} cannot be read, since nobody knows which are meant`, () => {
+    it(`a registration selects no pod if ${field} cannot be read, because it is unknown which are meant`, () => {
       assert.equal(aRegistration({ [field]: 5 }).selection, undefined);
     });
   }
@@ -188,7 +188,7 @@ describe('reading a registration', () => {
     { matchAllPods: false },
   ];
   for (const spec of everything) {
-    it(`refuses a ClusterWorkloadRegistration for every pod by accident: ${JSON.stringify(spec)}`, () => {
+    it(`a ClusterWorkloadRegistration that selects every pod by accident is refused: ${JSON.stringify(spec)}`, () => {
       const wire = { metadata: { name: 'all' }, spec: { spiffeIDTemplate: ownTemplate, ...spec } };
       const { selection, grant } = readRegistration('ClusterWorkloadRegistration', wire, templateContext);
       assert.equal(selection, undefined);

@@ -62,7 +62,7 @@ const cluster = fc.record({
 });
 
 describe('the registrations of a cluster', () => {
-  it('are found by a pod, and pods by a registration: those that match, and no others', () => {
+  it('matching registrations are found for a pod, and matching pods for a registration, and no others', () => {
     let found = 0;
     fc.assert(
       fc.property(cluster, ({ teams, admins, pods, namespaces }) => {
@@ -109,7 +109,7 @@ describe('the registrations of a cluster', () => {
     assert.ok(found > 500);
   });
 
-  it('are those that were there before, and follow each change', () => {
+  it('the registrations are those that were there before, and follow each change', () => {
     const workload = createStore<Registration>({ time: realTime });
     workload.set('shop/web', aRegistration({ podSelector: { matchLabels: { app: 'web' } } }));
     const stores = { ...setup(), workload };
@@ -125,7 +125,7 @@ describe('the registrations of a cluster', () => {
     assert.deepEqual([found('web'), found('db')], [[], []]);
   });
 
-  it('are of the class of the signer alone', () => {
+  it('only registrations of the class of the signer are used', () => {
     for (const [own, expected] of [
       [undefined, ['shop/plain']],
       ['blue', ['shop/blue']],
@@ -139,7 +139,7 @@ describe('the registrations of a cluster', () => {
     }
   });
 
-  it('are found by a policy and by a namespace as far as names depend on these', () => {
+  it('registrations are found for a policy and for a namespace as far as names depend on these', () => {
     const { put, pods, namespaces, registrations } = setup();
     for (const name of ['shop', 'bank']) namespaces.set(name, { tier: 'front' });
     for (const name of ['shop/a', 'shop/b', 'bank/c'])
@@ -191,7 +191,7 @@ describe('ten thousand pods', () => {
   );
 
   for (const kind of ['r-8', 'c-9']) {
-    it(`cost ten looks at a pod where a change of one affects ten: ${kind}`, () => {
+    it(`a change that affects ten of ten thousand pods looks at ten pods: ${kind}`, () => {
       const at = Number(kind.slice(2));
       const podSelector = { matchLabels: { app: `app-${at}` } };
       const registration =

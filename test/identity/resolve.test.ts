@@ -87,7 +87,7 @@ describe('the reason why a registration does not match', () => {
   const values = Array.from({ length: 64 }, (_, at) => `${at}`.padEnd(63, 'x'));
   const expression = { key: 'app', operator: 'In', values };
   for (const spec of [{ serviceAccountNames: values }, { podSelector: { matchExpressions: [expression] } }]) {
-    it(`is short, however much its author wrote: ${Object.keys(spec)}`, () => {
+    it(`the reason why a registration does not match is short, even if its author wrote much: ${Object.keys(spec)}`, () => {
       const why = whyNot(aRegistration(spec), aNamedPod()) ?? '';
       assert.ok(why.length > 63 * 5 && why.length < 500, why);
     });
@@ -160,7 +160,7 @@ describe('of the registrations that match a pod, the one that counts', () => {
     ],
   ];
   for (const [name, matching, wanted, expected] of rows) {
-    it(`is ${name}`, () => {
+    it(`the registration that counts is ${name}`, () => {
       const found = choose(matching, wanted);
       const text =
         found.kind === 'one'
@@ -172,7 +172,7 @@ describe('of the registrations that match a pod, the one that counts', () => {
     });
   }
 
-  it('does not depend on their order, and is the same with and without the reasons', () => {
+  it('the registration that counts does not depend on their order, and is the same with and without the reasons', () => {
     const some = fc.subarray([a, b, c, first, fallback, other, cluster]);
     const shuffled = some.chain((all) => fc.shuffledSubarray(all, { minLength: all.length }));
     const wanted = fc.constantFrom(undefined, 'a', 'b', 'fallback', 'nobody');
@@ -193,7 +193,7 @@ describe('of the registrations that match a pod, the one that counts', () => {
     );
   });
 
-  it('is explained with the reason why each other one does not count', () => {
+  it('the registration that counts is explained with the reason why each other one does not count', () => {
     const blue = aRegistration({ className: 'blue' }, 'blue');
     const elsewhere = aRegistration({}, 'e', 'bank');
     const { considered } = explainChoice([a, first, fallback, blue, elsewhere], aNamedPod());

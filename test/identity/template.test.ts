@@ -44,7 +44,7 @@ describe('a template', () => {
     ['', ''],
   ];
   for (const [source, rendered] of rows) {
-    it(`is rendered: ${JSON.stringify(source)}`, () => assert.equal(render(source), rendered));
+    it(`a template is rendered: ${JSON.stringify(source)}`, () => assert.equal(render(source), rendered));
   }
 
   const problems: [source: string, reason: RegExp][] = [
@@ -92,7 +92,7 @@ describe('a template', () => {
     ['x'.repeat(4097), /has 4097 characters; at most 4096/],
   ];
   for (const [source, reason] of problems) {
-    it(`is refused with a reason: ${source.slice(0, 60)}`, () => {
+    it(`a template is refused with a reason: ${source.slice(0, 60)}`, () => {
       assert.match(render(source), /^refused: /);
       assert.match(render(source), reason);
     });
@@ -120,16 +120,16 @@ describe('a template', () => {
     ],
   ];
   for (const [source, separator, reason] of nameless) {
-    it(`gives no name, and says why: ${source} in a name of "${separator}"`, () => {
+    it(`a template gives no name, and reports why: ${source} in a name of "${separator}"`, () => {
       assert.equal(render(source, separator), `no name: ${reason}`);
     });
   }
 
-  it('may put a cluster name with dots into a DNS name, since the administrator chose it', () => {
+  it('a template may put a cluster name with dots into a DNS name, because the administrator chose it', () => {
     assert.equal(render('web.{{ .ClusterName }}', '.'), 'web.eu.one');
   });
 
-  it('is what its parts are when they are written again', () => {
+  it('a template is the same after its parts are written again', () => {
     const key = fc.stringMatching(/^([a-z0-9]{1,5}\/)?[A-Za-z0-9]([-\w.]{0,5}[A-Za-z0-9])?$/);
     const part = fc.oneof(
       fc.record({ kind: fc.constant('text' as const), text: fc.stringMatching(/^[^{}]{1,10}$/) }),
@@ -157,7 +157,7 @@ describe('a template', () => {
     );
   });
 
-  it('never throws, and never renders a value that adds a segment', () => {
+  it('a template never throws, and never renders a value that adds a segment', () => {
     const source = fc
       .array(
         fc.constantFrom(

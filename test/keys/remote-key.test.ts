@@ -113,7 +113,7 @@ async function ready(options?: Parameters<typeof makeBackend>[0]) {
 }
 
 describe('a key outside of the pool', () => {
-  it('is opened when it is first asked for, and not before', async () => {
+  it('a remote key is opened on its first use, and not before', async () => {
     const backend = makeBackend();
     await backend.tend();
     assert.equal(backend.seen.opened, 0);
@@ -123,7 +123,7 @@ describe('a key outside of the pool', () => {
     assert.ok(verify('sha256', content, own.publicKey, await backend.key.sign(content)));
   });
 
-  it('signs nothing before it is open, and says that it is being opened', async () => {
+  it('a remote key signs nothing before it is open, and reports that it is being opened', async () => {
     await assert.rejects(makeBackend().key.sign(content), { ...isUnavailable, message: /being opened/ });
   });
 
@@ -132,7 +132,7 @@ describe('a key outside of the pool', () => {
     ['hangs', /did not sign within 10 s/],
     ['has another key', /keyRef names another key/],
   ] as const) {
-    it(`counts as lost when its backend ${mood}, until it signs again`, async () => {
+    it(`a remote key counts as lost when its backend ${mood}, until it signs again`, async () => {
       const backend = await ready();
       backend.set(mood);
       const message = 'the log of the signer has the reason';
@@ -150,7 +150,7 @@ describe('a key outside of the pool', () => {
     });
   }
 
-  it('is tried again after 1, 2, 4 … and at most 30 s, and says why all the time', async () => {
+  it('a lost key is tried again after 1, 2, 4 … and at most 30 s, and keeps its reason meanwhile', async () => {
     const backend = makeBackend();
     backend.set('does not open');
     backend.key.problem();
@@ -170,7 +170,7 @@ describe('a key outside of the pool', () => {
     assert.deepEqual(waits, [0, 1, 2, 4, 8, 16, 30, 30, 30]);
   });
 
-  it('has so many signatures under way as are allowed, and refuses when too many wait', async () => {
+  it('a remote key has at most the allowed signatures under way, and refuses when too many wait', async () => {
     const backend = await ready({ concurrency: 4, latencyMs: 20 });
     const all = Array.from({ length: 4 + 4 * 32 + 1 }, () => backend.key.sign(content));
     const outcomes = Promise.allSettled(all);
@@ -182,7 +182,7 @@ describe('a key outside of the pool', () => {
     assert.equal(backend.key.problem(), undefined);
   });
 
-  it('lets those who wait know at once when it is lost', async () => {
+  it('waiting signatures fail at once when the remote key is lost', async () => {
     const backend = await ready({ concurrency: 1, latencyMs: 20 });
     backend.set('refuses');
     const all = Promise.allSettled(Array.from({ length: 10 }, () => backend.key.sign(content)));
@@ -190,7 +190,7 @@ describe('a key outside of the pool', () => {
     assert.ok((await all).every(({ status }) => status === 'rejected'));
   });
 
-  it('is probed when it signed nothing for 30 s, so that a loss shows before a pod needs it', async () => {
+  it('a remote key is probed when it signed nothing for 30 s, so that a loss shows before a pod needs it', async () => {
     const backend = await ready();
     backend.set('refuses');
     await backend.tend();
@@ -200,7 +200,7 @@ describe('a key outside of the pool', () => {
     assert.match(backend.key.problem() ?? '', /CKR_DEVICE_ERROR/);
   });
 
-  it('is probed with no more signatures under way than are allowed', async () => {
+  it('a probe of a remote key keeps the limit of signatures under way', async () => {
     const backend = await ready({ concurrency: 4, latencyMs: 20 });
     await backend.advance(30_000);
     const all = Promise.allSettled(Array.from({ length: 4 }, () => backend.key.sign(content)));
@@ -215,7 +215,7 @@ describe('a key outside of the pool', () => {
     assert.equal(backend.key.problem(), undefined);
   });
 
-  it('is closed after five minutes without use, and opened again for the next use', async () => {
+  it('a remote key is closed after five minutes without use, and opened again for the next use', async () => {
     const backend = await ready();
     await backend.advance(300_000);
     await backend.tend();
@@ -225,7 +225,7 @@ describe('a key outside of the pool', () => {
     assert.equal(backend.key.problem(), undefined);
   });
 
-  it('gives a signature that verifies or none, with any behaviour of its backend, and recovers once that works', () => {
+  it('a remote key gives a valid signature or none, with any behaviour of its backend, and recovers once that works', () => {
     const moods = fc.constantFrom<Mood>('well', 'refuses', 'hangs', 'has another key', 'does not open');
     const step = fc.record({ mood: moods, ms: fc.integer({ min: 0, max: 40_000 }), signs: fc.nat(6) });
     return fc.assert(

@@ -56,7 +56,7 @@ function reporter() {
 const ofLength = (length: number) => 'spiffe://example.org/ns/n/sa/'.padEnd(length, 'a');
 
 describe('a SPIFFE ID that Google Cloud would refuse', () => {
-  it('is warned of, from 128 bytes on', () => {
+  it('a SPIFFE ID of 128 bytes or more is logged as too long for Google Cloud', () => {
     const told = reporter();
     told.issued(ofLength(127));
     assert.equal(told.warnings.length, 0);
@@ -65,13 +65,13 @@ describe('a SPIFFE ID that Google Cloud would refuse', () => {
     assert.match(told.warnings[0]?.message ?? '', /127 bytes/);
   });
 
-  it('is warned of once, and not with every token', () => {
+  it('a SPIFFE ID that is too long for Google Cloud is logged once, and not with every token', () => {
     const told = reporter();
     for (const length of [128, 129, 128, 129, 128]) told.issued(ofLength(length));
     assert.equal(told.warnings.length, 2);
   });
 
-  it('is forgotten when there are too many to remember', () => {
+  it('a logged SPIFFE ID is forgotten when there are too many to remember', () => {
     const told = reporter();
     for (let length = 128; length <= 128 + 1_000; length += 1) told.issued(ofLength(length));
     assert.equal(told.warnings.length, 1_001);
@@ -81,7 +81,7 @@ describe('a SPIFFE ID that Google Cloud would refuse', () => {
 });
 
 describe('a refusal', () => {
-  it('of what was for no SVID is counted for its listener, and is no line of the audit', async () => {
+  it('a refusal of a request for no SVID is counted for its listener, and has no audit line', async () => {
     const { refuses, lines, audited, metrics } = reporter();
     refuses('bundle-web', undefined, 'RouteUnknown');
     const text = await metrics.render();
@@ -94,7 +94,7 @@ describe('a refusal', () => {
     );
   });
 
-  it('that is an alarm is counted from zero on, so that an alert on its increase sees the first one', async () => {
+  it('a refusal that is an alarm is counted from zero, so that an alert on its increase sees the first one', async () => {
     const text = await reporter().metrics.render();
     const alarms = Object.entries(refusals).filter(([, { alarm }]) => alarm);
     for (const counter of ['tokens', 'x509_svids']) {
@@ -106,7 +106,7 @@ describe('a refusal', () => {
     }
   });
 
-  it('caused by a bug is logged as a warning on every listener', () => {
+  it('a refusal caused by a bug is logged as a warning on every listener', () => {
     const { refuses, lines } = reporter();
     refuses('bundle-spiffe', undefined, 'InternalError');
     refuses('token-endpoint', 'token', 'InternalError');
@@ -117,7 +117,7 @@ describe('a refusal', () => {
   });
 
   for (const code of ['AddressLimited', 'Overloaded'] as const) {
-    it(`for a flood is only counted: ${code}`, async () => {
+    it(`a refusal of a flood is only counted: ${code}`, async () => {
       const { refuses, lines, audited, metrics } = reporter();
       refuses('bundle-web', undefined, code);
       refuses('token-endpoint', 'token', code);
