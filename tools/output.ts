@@ -44,7 +44,7 @@ export function table(rows: readonly (readonly string[])[]): string {
 
 const marks = { good: 32, bad: 31, doubtful: 33, title: 1 } as const;
 
-/** Marks a text for the eye, where there is one. */
+/** Marks a text with colour, at a terminal. */
 export function mark(terminal: Terminal, as: keyof typeof marks, text: string): string {
   return terminal.hasColor ? `\u001b[${marks[as]}m${text}\u001b[0m` : text;
 }

@@ -9,7 +9,7 @@ export async function waitUntil(seconds: number): Promise<void> {
   await pause(Math.min(Math.max(0, seconds) * 1_000 + 1_000, longestMs));
 }
 
-/** Waits a little for what goes by itself, and says what that is when it is new, after `title`. */
+/** Waits a little for what passes by itself, and prints it after `title` when it is new. */
 export function waiterFor(
   terminal: Pick<Terminal, 'err'>,
   wait = waitUntil,

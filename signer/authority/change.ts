@@ -5,7 +5,7 @@ export interface Refusal {
   readonly ok: false;
   readonly what: string;
   readonly remedy: string;
-  /** It goes by itself, as soon as a signer has written the bundle. */
+  /** It passes by itself, as soon as a signer has written the bundle. */
   readonly isPassing?: true;
 }
 

@@ -33,7 +33,7 @@ export type SigningIdentity = Pick<PooledAuthority, 'kind' | 'signing'> | Pick<J
 
 /**
  * The key of an authority in the record: SHA-256 of the certificate that signs, in hex, or the `kid` of a JWT key. Ids do
- * not serve, since a new pool has the ids of the one before.
+ * not serve, since a new pool has the ids of the previous one.
  */
 export function signedUntilKey(authority: SigningIdentity): string {
   return 'kid' in authority ? authority.kid : authority.signing.sha256Hex;

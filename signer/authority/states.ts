@@ -12,7 +12,7 @@ import type { JwtSigningAlgorithm } from '../../spiffe/jwt-algorithms.ts';
  *   retiring   in the live bundles, no longer signing -> retired once the last leaf or token it signed has expired.
  *   retired    out of every bundle. The end: nothing comes back from here.
  *
- * Taint is no state. It stops the signing at once and leaves the bundles as they are; a tainted authority never
+ * Taint is not a state. It stops the signing at once and leaves the bundles as they are; a tainted authority never
  * becomes active again.
  */
 export const authorityStates = ['prepared', 'preview', 'trusted', 'active', 'retiring', 'retired'] as const;

@@ -76,7 +76,7 @@ export function carryRoots(
   return { ...document, authorities: [...document.authorities, ...carried] };
 }
 
-/** Makes an authority the active one of its kind, so that the one before only verifies from now on. */
+/** Makes an authority the active one of its kind, so that the previous one only verifies from now on. */
 export function makeActive(
   record: AuthorityRecord,
   authorities: readonly AuthorityRecord[],

@@ -39,7 +39,7 @@ function resolveToken(values: SettingValues) {
     audiences: audiencesOf(values),
     serviceAccountIssuers: values.serviceAccountIssuers ?? [],
     minTlsVersion: `TLSv${values.tokenTls}` as const,
-    /** Whether a client certificate stands in for a ServiceAccount token. */
+    /** Whether a client certificate is accepted instead of a ServiceAccount token. */
     clientCertificates: values.tokenClientCertificates,
     issuer: jwtIssuer,
     lifetimeSeconds: Math.floor(values.jwtLifetime / 1000),

@@ -25,7 +25,7 @@ export interface Setting<T> {
   readonly needs?: readonly string[];
   /** Sentences for the person who sets it. */
   readonly description: string;
-  /** What stands in for a default that depends on where the signer runs. */
+  /** Shown instead of a default that depends on where the signer runs. */
   readonly otherwise?: string;
 }
 

@@ -8,7 +8,7 @@ import {
 import type { FederatedTrustDomain } from './federated-trust-domain.ts';
 import type { ForeignBundle } from './foreign-bundle.ts';
 
-/** What came of an attempt to get a bundle. */
+/** The result of an attempt to get a bundle. */
 export type AttemptOutcome =
   /** `text`: as it is kept. `isChanged`: it is another one than before, `hasOtherKeys`: not only by its sequence or hint. */
   | {

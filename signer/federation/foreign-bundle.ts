@@ -22,7 +22,7 @@ export type ForeignBundle = Omit<ParsedBundle, 'roots'> & {
 export const maxForeignBytes = 1024 * 1024;
 /** Most keys, counted before any is parsed: parsing is synchronous, so a long list would block the replica. */
 const maxKeys = 200;
-/** Longest kid, in characters: it stands in the header of every token, and in messages. */
+/** Longest kid, in characters: it is in the header of every token, and in messages. */
 const maxKidLength = 256;
 const minRsaBits = 2048;
 

@@ -57,7 +57,7 @@ interface Memory {
 }
 
 /**
- * Gets the bundles of other trust domains, and writes what came of it into the status of their resources. The bundle in the
+ * Gets the bundles of other trust domains, and writes the result into the status of their resources. The bundle in the
  * status is what all replicas publish. One replica works for a resource, the first by rendezvous hashing. When it is
  * gone, the next one continues at the time in the status.
  */

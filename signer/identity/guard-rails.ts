@@ -67,7 +67,7 @@ export interface NameContext {
 /**
  * Why a registration must not give a SPIFFE ID; undefined if it may. Pure.
  *
- * @param template of which the ID was made: only what stands in it as text may name another namespace.
+ * @param template of which the ID was made: only its fixed text may name another namespace.
  */
 export function idProblem(id: SpiffeId, template: Template, context: NameContext): string | undefined {
   const { trustDomain, namespace, isNamespaced, policy } = context;

@@ -41,7 +41,7 @@ const maxSentences = 5;
  * request exists is reported once; later rounds only reach the log at debug level.
  *
  * An answer is reported by the replica whose answer stands. Everything else is reported by the owner alone, or each
- * replica would count it. A replica that becomes the owner, because the one before has died, then reports what it finds.
+ * replica would count it. A replica that becomes the owner, because the previous owner has died, then reports what it finds.
  */
 export function createReporter(needs: {
   readonly log: Logger;

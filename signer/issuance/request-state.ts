@@ -164,7 +164,7 @@ export function createRequestStates(needs: {
     isKnown,
     /** Whether the request may still need an answer. */
     isOpen,
-    /** Whether an answer may come of it once the signer can issue again. */
+    /** Whether it may get an answer once the signer can issue again. */
     isForSigner: ({ phase }: RequestState) =>
       phase.kind === 'seen' || (phase.kind === 'waiting' && phase.for !== 'facts'),
     forget,

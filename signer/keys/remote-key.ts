@@ -186,7 +186,7 @@ function unavailable(reason: string, cause?: unknown): KubespiffeError {
   return new KubespiffeError('KEY_UNAVAILABLE', reason, { cause });
 }
 
-/** @throws where the promise takes longer. What comes of it later is dropped. */
+/** @throws where the promise takes longer. A later result is dropped. */
 async function within<T>(
   promise: Promise<T>,
   { timeoutMs, time }: Pick<RemoteKeyNeeds, 'timeoutMs' | 'time'>,

@@ -49,7 +49,7 @@ async function recorded<T>(span: Span, step: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Shows what came of a request. A span without a certificate or token is marked as failed, with the sentence of the audit line. */
+/** Shows the result of a request. A span without a certificate or token is marked as failed, with the sentence of the audit line. */
 export function showOutcome(span: Span, { verdict, reason, message, spiffeId }: OutcomeOfSpan): void {
   span.set({
     'kubespiffe.outcome': verdict,

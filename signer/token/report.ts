@@ -140,7 +140,7 @@ function auditedFacts(issued: IssuedToken | IssuedX509Svid) {
   return { event: issued.kind, ...names, serial, publicKeySha256, authority, notBefore, notAfter };
 }
 
-/** Reports what came of a request; to be called once for each. */
+/** Reports the result of a request; to be called once for each. */
 export type Report = (
   to: {
     /** Such as `token-endpoint`. */

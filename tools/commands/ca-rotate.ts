@@ -27,7 +27,7 @@ interface Options extends ChangeOptions, SettingsOptions {
   wait?: true;
 }
 
-/** `kubespiffe ca rotate`: the next authority signs, and the one before it goes once nothing needs it. */
+/** `kubespiffe ca rotate`: the next authority signs, and the previous one is retired once nothing needs it. */
 export const caRotate: AddCommand = (parent, terminal) =>
   addCommand(parent, 'rotate', {
     description:

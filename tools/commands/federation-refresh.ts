@@ -22,7 +22,7 @@ interface Options extends ClusterOptions, OutputOptions {
 
 const pollEveryMs = 250;
 
-/** `kubespiffe federation refresh`: has the signer fetch a bundle now, and says what came of it. */
+/** `kubespiffe federation refresh`: has the signer fetch a bundle now, and prints the result. */
 export const federationRefresh: AddCommand = (parent, terminal, done) =>
   addCommand(parent, 'refresh', {
     description:

@@ -12,7 +12,7 @@ export interface FederationCondition {
   readonly message: string;
 }
 
-/** A FederatedTrustDomain and what the signer made of it, for programs. Null stands for what is not known. */
+/** A FederatedTrustDomain and what the signer made of it, for programs. Null means not known. */
 export interface FederationReport {
   readonly name: string;
   readonly trustDomain: string;

@@ -17,7 +17,7 @@ export interface Inspection {
   /** What it is, such as `credential bundle`. */
   readonly kind: string;
   readonly sections: readonly Section[];
-  /** What came of it where there was nothing to check. */
+  /** The result if there was nothing to check. */
   readonly result?: string;
 }
 

@@ -15,7 +15,7 @@ export interface Migration {
 
 export type Remark = Omit<Note, 'object'>;
 
-/** What is made of one object. False stands for a remark that does not apply. */
+/** What is made of one object. False means that the remark does not apply. */
 export interface Made {
   readonly object?: JsonObject;
   readonly notes: readonly (Remark | false)[];

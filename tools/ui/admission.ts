@@ -15,7 +15,7 @@ export function secretAdmission(): { secret: string; admit: (token: string) => P
   };
 }
 
-/** The right that a caller needs. It stands for no path of the API server: it can be granted by a ClusterRole. */
+/** The right that a caller needs. It is not a path of the API server; a ClusterRole can grant it. */
 const viewRight = { path: '/kubespiffe/view', verb: 'get' } as const;
 /** As long as the API server itself remembers a token. */
 const rememberedMs = 10_000;

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import type { PageFile } from './page-files.ts';
 
-/** What came of a token: `unknown` is not good, `forbidden` is good and lacks the right to look. */
+/** The result for a token: `unknown` is not good, `forbidden` is good and lacks the right to look. */
 export type Admission = 'admitted' | 'unknown' | 'forbidden';
 
 export interface UiServerNeeds {

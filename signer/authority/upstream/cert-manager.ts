@@ -52,7 +52,7 @@ export function certManagerUpstream(needs: {
     try {
       return await send({ method: 'POST', path: collection, body: requestObject(name, wanted, issuer) });
     } catch (error) {
-      // Another replica, or the one before us, was faster.
+      // Another replica, or our predecessor, was faster.
       if (error instanceof ApiStatusError && error.status === 409) return send(get);
       throw error;
     }
@@ -71,7 +71,7 @@ export function certManagerUpstream(needs: {
   };
 }
 
-/** Another issuer gets a request of its own, and does not take the answer of the one before. */
+/** Another issuer gets a request of its own, and does not take the answer of the previous one. */
 function nameOf({ id, request }: UpstreamRequest, { group, kind, name }: CertManagerIssuer): string {
   const readable = id.toLowerCase().replaceAll(/[^a-z0-9-]/g, '-');
   return `kubespiffe-${readable}-${hash('sha256', `${group}/${kind}/${name}\n${request}`, 'hex').slice(0, 16)}`;

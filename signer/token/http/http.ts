@@ -184,7 +184,7 @@ export function createHttp(needs: HttpNeeds) {
   });
 
   /**
-   * Handles a request for an SVID with a body of one type, and reports what came of it.
+   * Handles a request for an SVID with a body of one type, and reports the result.
    *
    * @returns what was issued, for the route to send; undefined when a refusal was sent.
    */
