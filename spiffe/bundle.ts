@@ -163,7 +163,7 @@ function readDocument(text: string): Result<{ document: JsonObject; keys: readon
   if (!document.ok) return document;
   const { keys } = document.value;
   if (!Array.isArray(keys)) return failure('the bundle has no list "keys" (Trust Domain and Bundle 4.1.3)');
-  if (!keys.every(isJsonObject)) return failure('the bundle has a key that is no JSON object');
+  if (!keys.every(isJsonObject)) return failure('the bundle has a key that is not a JSON object');
   return success({ document: document.value, keys });
 }
 

@@ -76,7 +76,7 @@ export function thumbprintOf(jwk: PublicJwk): string {
 export function readPublicJwk(jwk: unknown): Result<KeyObject> {
   if (!isJsonObject(jwk) || !isKnownKty(jwk.kty)) return failure('kty is not one of EC, RSA and OKP');
   const secret = privateMembers.find((name) => Object.hasOwn(jwk, name));
-  if (secret) return failure(`the private member "${secret}" is in it, so the key is no secret any more`);
+  if (secret) return failure(`the private member "${secret}" is in it, so the key is not secret any more`);
   const given = pick(jwk, jwk.kty);
   let key: KeyObject;
   try {

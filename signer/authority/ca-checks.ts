@@ -56,7 +56,7 @@ export function checkChain(chain: readonly CertificateFacts[], field: string): v
     const place = isRoot ? `${field}.certificate` : `${field}.intermediates[${index}]`;
     const issuer = chain[index + 1] ?? certificate;
     const who = isRoot
-      ? 'itself, so it is no root'
+      ? 'itself, so it is not a root'
       : index === chain.length - 2
         ? 'the root'
         : 'the next intermediate';

@@ -42,7 +42,7 @@ export const federationBadInput: readonly BadInput[] = [
     ['a foreign bundle of more than 1 MiB in a resource', 'refuses 1 MiB and a byte'],
     ['a foreign bundle with a name twice', 'refuses a name twice'],
     ['a foreign bundle without a list of keys', 'refuses no keys', 'refuses keys that are an object'],
-    ['a key of a foreign bundle that is no object', 'refuses a key that is a text'],
+    ['a key of a foreign bundle that is not an object', 'refuses a key that is a text'],
     [
       'a `spiffe_sequence` that is a text, negative, or 2^64',
       'refuses a sequence as text',
@@ -157,7 +157,7 @@ export const federationBadInput: readonly BadInput[] = [
     ['a redirect to another host or port', '302 to another host', '302 to another port'],
     ['a redirect to `http:` or `file:`', '307 to http', '301 to a file'],
     [
-      'a redirect without end, without a target, or to what is no URL',
+      'a redirect without end, without a target, or to what is not a URL',
       '302 to itself',
       '302 without a location',
       '302 to what is no URL',
@@ -223,7 +223,7 @@ export const federationBadInput: readonly BadInput[] = [
     ],
   ]),
   spec(
-    'a FederatedTrustDomain without trust domain, or with one that is no name',
+    'a FederatedTrustDomain without trust domain, or with one that is not a name',
     'no trust domain',
     'a trust domain with capitals',
     'a trust domain of 256 characters',

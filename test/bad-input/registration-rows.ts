@@ -254,7 +254,7 @@ export const registrationRows: readonly BadInput[] = [
     ],
   },
   {
-    input: 'a `ttl` below 1h, a `jwtTTL` below 1m, or one that is no duration',
+    input: 'a `ttl` below 1h, a `jwtTTL` below 1m, or one that is not a duration',
     verdict: ['IdentityInvalid'],
     tests: [
       [
@@ -290,7 +290,7 @@ export const registrationRows: readonly BadInput[] = [
   },
   {
     input:
-      'a `hint` with a line break, a `priority` that is no whole number, a `federatesWith` with capitals',
+      'a `hint` with a line break, a `priority` that is not a whole number, a `federatesWith` with capitals',
     verdict: ['IdentityInvalid'],
     tests: [
       [registration, 'an invalid registration gives no name, and reports why: cannot be printed'],

@@ -233,7 +233,7 @@ export const workloadApiBadInput: readonly BadInput[] = [
   },
   {
     input:
-      'to the Workload API: ValidateJWTSVID: text that is no token, or a token in the JSON serialization',
+      'to the Workload API: ValidateJWTSVID: text that is not a token, or a token in the JSON serialization',
     verdict: 'refused, status `INVALID_ARGUMENT`',
     tests: [
       [server, 'ValidateJWTSVID refuses what is not a token'],

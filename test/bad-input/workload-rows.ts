@@ -139,7 +139,7 @@ export const workloadBadInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'a TLS peer of the library: a URI that is no SPIFFE ID of a workload',
+    input: 'a TLS peer of the library: a URI that is not a SPIFFE ID of a workload',
     verdict: 'refused, rule `x509-svid`',
     tests: [
       [peers, 'is refused: a URI that is no SPIFFE ID'],
@@ -351,7 +351,8 @@ export const workloadBadInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'a response of a Workload API: no SVID, a chain that is no DER, or the key of another certificate',
+    input:
+      'a response of a Workload API: no SVID, a chain that is not DER, or the key of another certificate',
     verdict: 'the library does not start with it, and keeps the last good one',
     tests: [
       [socket, 'where the response has no identity'],

@@ -139,7 +139,7 @@ describe('reading the bundle of another trust domain', () => {
     ['a name twice', '{"keys":[],"keys":[]}', /has a name twice/],
     ['no keys', {}, /no list "keys"/],
     ['keys that are an object', { keys: {} }, /no list "keys"/],
-    ['a key that is a text', { keys: ['a'] }, /a key that is no JSON object/],
+    ['a key that is a text', { keys: ['a'] }, /a key that is not a JSON object/],
     ['a sequence as text', { keys: [], spiffe_sequence: '7' }, /spiffe_sequence is not a whole number/],
     ['a negative sequence', { keys: [], spiffe_sequence: -1 }, /spiffe_sequence is not a whole number/],
     [

@@ -98,7 +98,7 @@ describe('a bundle of another publisher', () => {
     ['is no JSON', () => 'hello', /is not JSON/],
     ['has keys twice', () => '{"keys":[],"keys":[]}', /a name twice/],
     ['has no keys', () => '{}', /no list "keys"/],
-    ['has a key that is no object', () => bundleOf(['a']), /no JSON object/],
+    ['has a key that is no object', () => bundleOf(['a']), /not a JSON object/],
     ['has its sequence as a string', () => bundleOf([x509Key], { spiffe_sequence: '1' }), /spiffe_sequence/],
     ['has its sequence as a float', () => bundleOf([x509Key], { spiffe_sequence: 1.5 }), /spiffe_sequence/],
     ['has a negative sequence', () => bundleOf([x509Key], { spiffe_sequence: -1 }), /spiffe_sequence/],
@@ -162,7 +162,7 @@ describe('a bundle of another publisher', () => {
     [
       'has a private key',
       () => bundleOf([{ ...privateHalf(), use: 'jwt-svid', kid: 'a' }]),
-      /no secret any more/,
+      /not secret any more/,
     ],
   ];
   for (const [name, make, reason] of cases) {

@@ -65,7 +65,7 @@ async function evict(terminal: Terminal, id: string, options: Options): Promise<
   const record = document.authorities.find((each) => each.id === id);
   const { trustDomain } = document;
   const read = await readHolders(options, terminal, record, { trustDomain, now: facts.now });
-  if (!read) throw poolInvalid(`authority ${id} is no CA`, 'pods hold no tokens: they fetch them');
+  if (!read) throw poolInvalid(`authority ${id} is not a CA`, 'pods hold no tokens: they fetch them');
   const { report, pods } = read;
 
   const keys = new Set([

@@ -53,7 +53,7 @@ export function withNewSecret(command: Command): Command {
       'Make a new CA even if roots of the trust domain are published; the new pool keeps them published.',
     )
     .addOption(outputOption('Print the Secret (default with --dry-run: yaml).'))
-    .option('--show-private-key', 'Print the private key as it is; otherwise a placeholder stands for it.');
+    .option('--show-private-key', 'Print the private key. Without this option, a placeholder is printed.');
 }
 
 /** Stands for a key in what is printed. It is no PEM, so a signer refuses a pool that was applied with it. */

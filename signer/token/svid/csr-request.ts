@@ -53,5 +53,5 @@ export function pkcs10Of(body: Uint8Array): Checked<Uint8Array> {
   }
   return labels.has(block.label)
     ? pass(block.der)
-    : refuse('CsrUnreadable', 'the PEM block is no CERTIFICATE REQUEST');
+    : refuse('CsrUnreadable', 'the PEM block is not a CERTIFICATE REQUEST');
 }

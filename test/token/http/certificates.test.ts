@@ -204,7 +204,7 @@ describe('the source of those certificates', () => {
       if (at === endsAt - 10) set(lost);
       if (at === endsAt + 10) set(another);
     }, 25 * hour);
-    assert.match(said[0]?.ended ?? '', /no later one: The key of the signing CA .*the token was removed/);
+    assert.match(said[0]?.ended ?? '', /no newer one: The key of the signing CA .*the token was removed/);
     assert.deepEqual(
       shown.map(({ at }) => at),
       [endsAt + 10],

@@ -46,9 +46,9 @@ describe('the body of a request for a certificate', () => {
     ['text', 'give me a certificate', /no PEM block/],
     ['zeros', Buffer.alloc(100), /no PEM block/],
     ['two requests', pem('CERTIFICATE REQUEST').repeat(2), /2 PEM blocks/],
-    ['a private key', keyPem, /is no CERTIFICATE REQUEST/],
+    ['a private key', keyPem, /is not a CERTIFICATE REQUEST/],
     ['a private key beside the request', keyPem + pem('CERTIFICATE REQUEST'), /2 PEM blocks/],
-    ['a certificate', pem('CERTIFICATE'), /is no CERTIFICATE REQUEST/],
+    ['a certificate', pem('CERTIFICATE'), /is not a CERTIFICATE REQUEST/],
     ['PEM that is cut', pem('CERTIFICATE REQUEST').slice(0, -30), /no END line/],
   ];
   for (const [name, body, said] of refused) {
