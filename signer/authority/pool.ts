@@ -42,7 +42,7 @@ export type PoolResult = { ok: true; pool: Pool } | { ok: false; problem: PoolPr
 
 /**
  * Reads a pool Secret whole: shape, states, keys, certificates, chains, trust domain, and whether the active
- * authority can sign at `now`. A pool with more than one mistake gets the first, in the order of its fields.
+ * authority can sign at `now`. A pool with more than one problem gets the first, in the order of its fields.
  */
 export function parsePool(
   secret: Secret | undefined,

@@ -8,7 +8,7 @@ import { type AuthorityKind, isJwtKind } from './states.ts';
 import { endOf, neededUntil } from './transitions.ts';
 import type { Timing, Verb } from './verbs.ts';
 
-/** When a step of an authority breaks nothing. Pure; times are in seconds since the epoch. */
+/** When a step of an authority is safe. Pure; times are in seconds since the epoch. */
 
 /** How long authorities of a kind must be published before they sign. */
 export function delayOf(kind: AuthorityKind, timing: Timing): Seconds {
@@ -95,7 +95,7 @@ export function signedUntil(record: AuthorityRecord, { trustDomain }: PoolDocume
 }
 
 /**
- * From when on a verb breaks nothing, in seconds since the epoch: infinity where that is not known.
+ * From when a verb is safe, in seconds since the epoch: infinity if that is not known.
  *
  * @returns undefined for a verb that never has to wait.
  */

@@ -206,7 +206,7 @@ export function createRefresher(needs: RefresherNeeds) {
     for (const name of [...due, ...early]) keeper.look(name);
   }
 
-  /** How long nothing is to be done for a resource, in milliseconds; 0 or less where it may be attempted together with others. */
+  /** How long a resource rests, in milliseconds; 0 or less if it may be attempted together with others. */
   function restFor(name: string): number {
     const resource = store.get(name);
     const from = resource && !idle(resource) ? attempted(resource)?.earliestAt : undefined;

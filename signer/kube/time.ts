@@ -15,7 +15,7 @@ export type SetTimer = (run: () => void, ms: number) => () => void;
 /** Longest time that Node.js can wait at once. It would run a longer timer after 1 ms. */
 const longestMs = 2 ** 31 - 1;
 
-/** A time that is not a number is a mistake of ours; it must not become a busy loop. */
+/** A time that is not a number is a bug; it must not become a busy loop. */
 const setTimer: SetTimer = (run, ms) => {
   let timer: NodeJS.Timeout;
   const wait = (leftMs: number) => {

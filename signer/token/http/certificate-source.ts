@@ -31,7 +31,7 @@ export interface CertificateSource {
 export interface Follower {
   /** There is a later one. */
   use(certificate: ServerCertificate): void;
-  /** At each look: that the current one has ended and why there is no later one, or undefined while it is valid. */
+  /** At each look: that the current one has ended and why there is no newer one, or undefined while it is valid. */
   looked(ended: string | undefined): void;
 }
 
