@@ -211,18 +211,19 @@ function untaint(record: AuthorityRecord, document: PoolDocument): Step | Refusa
 
 function wrongState(verb: Verb, { id, state }: AuthorityRecord): Refusal {
   const from = verbs[verb].join(' or ');
-  const remedy = nextVerbs[state].map((next) => `\`kubespiffe ca ${next} ${id}\``).join(' or ');
+  const next = nextVerbs[state].map((each) => `\`kubespiffe ca ${each} ${id}\``).join(' or ');
   return refusal(
     `authority ${id} is ${state}, and ${verb} is for one that is ${from}`,
-    remedy === '' ? `${state} is final; prepare another one` : `use ${remedy}`,
+    next === '' ? 'it signs now; `kubespiffe ca status` shows what comes next' : `${next} comes next`,
   );
 }
 
+/** What a rotation does next. Nothing comes after the active state by itself: another authority takes over. */
 const nextVerbs: Readonly<Record<AuthorityState, readonly Verb[]>> = {
   prepared: ['preview', 'trust'],
   preview: ['trust', 'remove'],
   trusted: ['activate'],
-  active: ['taint'],
+  active: [],
   retiring: ['retire'],
   retired: ['remove'],
 };

@@ -109,7 +109,10 @@ describe('a verb of `kubespiffe ca`', () => {
         const result = applyVerb(newPool(trustDomain, second(state)), verb, 'ca-2', facts);
         assert.ok(!result.ok);
         assert.match(result.what, new RegExp(`ca-2 is ${state}, and ${verb} is for`));
-        assert.match(result.remedy, /`kubespiffe ca \w+ ca-2`/);
+        const next =
+          state === 'active' ? /^it signs now; `kubespiffe ca status` / : /`kubespiffe ca \w+ ca-2`/;
+        assert.match(result.remedy, next);
+        assert.doesNotMatch(result.remedy, /taint/);
       }
     }
   });
