@@ -6,6 +6,7 @@ import { describe, pass } from '../signer/observe/checked.ts';
 import { addBundleRoutes, createBundles } from '../signer/token/http/bundle-routes.ts';
 import { ownCertificates } from '../signer/token/http/certificate-source.ts';
 import { addDocumentRoutes, createDocuments } from '../signer/token/http/document-routes.ts';
+import { addDocuments } from '../signer/token/http/document-scope.ts';
 import { createHttp } from '../signer/token/http/http.ts';
 import { runListener } from '../signer/token/http/listener.ts';
 import { addTokenRoutes } from '../signer/token/http/token-routes.ts';
@@ -72,13 +73,12 @@ export async function serveTokenEndpoint(
           onError: (error) => log(`the token endpoint failed: ${messageOf(error)}`),
           time,
         });
-        addDocumentRoutes(
-          http,
-          createDocuments(publication, { ...needs, refreshHintSeconds }),
-          refreshHintSeconds,
-        );
+        const documents = createDocuments(publication, { ...needs, refreshHintSeconds });
         const bundles = createBundles({ ...needs, publication, peers, refreshHintSeconds });
-        addBundleRoutes(http, bundles, async () => pass(notFederated), refreshHintSeconds);
+        await addDocuments(http, (scope) => {
+          addDocumentRoutes(scope, documents, refreshHintSeconds);
+          addBundleRoutes(scope, bundles, async () => pass(notFederated), refreshHintSeconds);
+        });
         addTokenRoutes(http, issueToken);
         return http;
       },

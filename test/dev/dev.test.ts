@@ -165,6 +165,13 @@ describe('kubespiffe dev', () => {
     ];
     const roots = rootsOf(source, trustDomain);
     const read = async (path: string) => get(`${tokenEndpoint}${path}`, roots);
+    const ask = async (headers: Record<string, string>) => {
+      const [response] = await once(httpsGet(`${tokenEndpoint}/bundle`, { ca: roots, headers }), 'response');
+      response.resume();
+      return response;
+    };
+    const { etag } = (await ask({})).headers;
+    assert.equal((await ask({ 'if-none-match': etag })).statusCode, 304);
     writeFileSync(join(parent, 'bundle.json'), await read('/bundle'));
     await using bundles = await openBundleSource(parent, { [trustDomain]: 'bundle.json' });
     for (const [path, credential] of credentials) {
