@@ -20,13 +20,16 @@ export interface SignerSettings {
   readonly from: string;
 }
 
+/** The one of manifests/base, as NAMESPACE/NAME. */
+export const usualDeployment = 'kubespiffe/kubespiffe-signer';
+
 /** The options of every command that decides as the signers of the cluster do. */
 export function withSignerSettings(command: Command): Command {
   return command
     .option(
       '--signer-deployment <namespace/name>',
       'Deployment of the signer, whose settings are read.',
-      'kubespiffe/kubespiffe-signer',
+      usualDeployment,
     )
     .option('--config <file>', 'Configuration file of the signer to use instead of its Deployment.');
 }

@@ -12,6 +12,7 @@ import type { Transport } from '../../signer/kube/transport.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { withApi } from '../api.ts';
 import { get } from '../cluster/get.ts';
+import { usualDeployment } from '../cluster/signer-settings.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { CliError, poolInvalid, usageError } from '../errors.ts';
@@ -57,7 +58,7 @@ export const caVerifyPreview: AddCommand = (parent, terminal) =>
       new Option(
         '--signer-deployment <namespace/name>',
         'Deployment of the signer, whose image the Job has.',
-      ).default('kubespiffe/kubespiffe-signer'),
+      ).default(usualDeployment),
     )
     .option('--image <image>', 'Image with this command for the Job. (default: that of the signer)')
     .option('--timeout <duration>', 'How long to wait for the pod.', '10m')

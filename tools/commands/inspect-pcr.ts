@@ -4,9 +4,15 @@ import { ApiStatusError } from '../../signer/kube/api-error.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { certificatesVersions, type PodCertificateRequest } from '../../signer/kube/types.ts';
 import { explain } from '../../signer/observe/reasons.ts';
+import { allProfiles } from '../../signer/signers/profiles.ts';
 import { type ClusterOptions, withApi, withCluster } from '../api.ts';
 import { identityOfRequest } from '../cluster/identities.ts';
-import { readSignerSettings, type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
+import {
+  readSignerSettings,
+  type SettingsOptions,
+  usualDeployment,
+  withSignerSettings,
+} from '../cluster/signer-settings.ts';
 import { createWorld, identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { CliError, exitCodes, usageError } from '../errors.ts';
@@ -36,8 +42,10 @@ export const inspectPcr: AddCommand = (parent, terminal, done) =>
       const { pcr, namespace, named } = await withApi(options, terminal, async (api, contextNamespace) => {
         const namespace = given ?? contextNamespace ?? 'default';
         const pcr = await getRequest(api, namespace, name);
+        const isOurs = allProfiles.some(({ signerName }) => signerName === pcr.spec.signerName);
         const isIssued = terminalCondition(pcr.status?.conditions)?.type === 'Issued';
-        return { pcr, namespace, named: isIssued ? await namedNow(api, terminal, pcr, options) : undefined };
+        const named = isOurs && isIssued ? await namedNow(api, terminal, pcr, options) : undefined;
+        return { pcr, namespace, named };
       });
       const inspection = inspectRequest(pcr, await contextOf(terminal, options), named);
       printInspection(terminal, inspection, `${namespace}/${name}`, options.output);
@@ -82,7 +90,8 @@ async function namedNow(
     if (error instanceof ApiStatusError && error.status === 403) {
       return { kind: 'unknown', why: `${error.message}; the ${identityViewer} allow it` };
     }
-    if (error instanceof CliError && error.code === 'CONFIG_INVALID') {
+    const isGiven = options.config !== undefined || options.signerDeployment !== usualDeployment;
+    if (error instanceof CliError && error.code === 'CONFIG_INVALID' && !isGiven) {
       return { kind: 'unknown', why: error.message };
     }
     throw error;
