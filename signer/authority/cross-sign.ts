@@ -11,7 +11,7 @@ import { isPublished } from './states.ts';
 
 /**
  * The pool with one more authority: the key of one root, with a certificate by another root. What it signs is accepted by
- * verifiers with either root, so no verifier needs the new one first, above all in other trust domains.
+ * verifiers with either root, so those in other trust domains need not have the new one first.
  *
  * @param id the new root, which is not active yet. by: the root that every verifier has.
  * @throws as signCa

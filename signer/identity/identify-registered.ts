@@ -68,7 +68,7 @@ function detailOf(
 }
 
 const mostHints = 3;
-/** Maximum number of registrations, of the namespace and of the cluster each, that are searched for hints. */
+/** Hints are searched in at most so many registrations of the namespace, and in as many of the cluster. */
 const mostLooked = 50;
 
 /** Which label or ServiceAccount would make a registration match: first those of the team, then of the cluster. */
