@@ -65,7 +65,7 @@ export const helperBadInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'to the helper: a signal that does not exist or cannot be handled, or that goes to nobody',
+    input: 'to the helper: a signal that does not exist or cannot be handled, or that has no receiver',
     verdict: 'the helper does not start',
     tests: [
       [configuration, 'is refused with an unknown signal'],

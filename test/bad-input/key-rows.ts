@@ -21,7 +21,7 @@ export const keyRows: readonly BadInput[] = [
     ],
   },
   {
-    input: 'a PKCS#11 token that is not there, or whose key is not there or there twice',
+    input: 'a PKCS#11 token that is missing, or whose key is missing or exists twice',
     verdict: ['KeyUnavailable'],
     tests: [
       [pkcs11, 'opening a key fails where there is no such token'],

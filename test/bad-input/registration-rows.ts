@@ -200,7 +200,7 @@ export const registrationRows: readonly BadInput[] = [
     ],
   },
   {
-    input: 'DNS names that nobody granted, a wildcard, capitals, `_`, or a value with a dot',
+    input: 'DNS names that were not granted, a wildcard, capitals, `_`, or a value with a dot',
     verdict: ['IdentityInvalid'],
     tests: [
       [registeredName, 'a tenant gets no name: a DNS name that nobody granted'],

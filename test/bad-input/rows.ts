@@ -134,7 +134,7 @@ export const badInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'a request for a pod that is gone, or that was replaced by one of its name',
+    input: 'a request for a pod that is gone, or that was replaced by a pod with the same name',
     verdict: ['PodGone', 'PodReplaced'],
     tests: [
       [requests, 'drops the request of a pod that is not there'],
@@ -170,7 +170,8 @@ export const badInput: readonly BadInput[] = [
     ],
   },
   {
-    input: "a pod that the signer's cache does not have yet, has without its node, or has as its predecessor",
+    input:
+      "a pod that is not in the signer's cache yet, is there without its node, or has its predecessor there",
     verdict: ['Issued'],
     tests: [
       ['issuance/consider.test.ts', 'the predecessor of the pod in the cache: issue'],

@@ -63,7 +63,7 @@ export const workloadApiBadInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'to the Workload API: a request of 4 GB by its own words',
+    input: 'to the Workload API: a request that claims to have 4 GB',
     verdict: 'refused, status `RESOURCE_EXHAUSTED`',
     tests: [[hostile, 'that sends a message of 4 GB by its own words is refused, and others are served']],
   },
@@ -188,7 +188,7 @@ export const workloadApiBadInput: readonly BadInput[] = [
   },
   {
     input: 'behind the Workload API: a token endpoint that hangs up, redirects, or answers with an error',
-    verdict: 'FetchJWTSVID is refused, status `UNAVAILABLE`; other methods go on',
+    verdict: 'FetchJWTSVID is refused, status `UNAVAILABLE`; other methods continue',
     tests: [
       [hostile, 'that hangs up makes FetchJWTSVID unavailable, and no other method'],
       [hostile, 'that redirects makes FetchJWTSVID unavailable, and no other method'],
@@ -197,7 +197,7 @@ export const workloadApiBadInput: readonly BadInput[] = [
   },
   {
     input: 'behind the Workload API: a token endpoint that answers with garbage, or with no token',
-    verdict: 'FetchJWTSVID is refused, status `UNAVAILABLE`; other methods go on',
+    verdict: 'FetchJWTSVID is refused, status `UNAVAILABLE`; other methods continue',
     tests: [
       [hostile, 'that answers with garbage makes FetchJWTSVID unavailable, and no other method'],
       [hostile, 'that gives no token makes FetchJWTSVID unavailable, and no other method'],
@@ -207,7 +207,7 @@ export const workloadApiBadInput: readonly BadInput[] = [
   {
     input:
       'behind the Workload API: a token endpoint that gives a token for another audience, or an expired one',
-    verdict: 'FetchJWTSVID is refused, status `UNAVAILABLE`; other methods go on',
+    verdict: 'FetchJWTSVID is refused, status `UNAVAILABLE`; other methods continue',
     tests: [
       [
         hostile,
@@ -218,7 +218,7 @@ export const workloadApiBadInput: readonly BadInput[] = [
   },
   {
     input: 'behind the Workload API: a token endpoint that never answers',
-    verdict: 'callers of FetchJWTSVID wait up to 15 s; other methods go on',
+    verdict: 'callers of FetchJWTSVID wait up to 15 s; other methods continue',
     tests: [
       [hostile, 'that never answers holds up callers of FetchJWTSVID alone, as long as they want to wait'],
     ],

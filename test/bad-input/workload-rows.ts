@@ -67,7 +67,7 @@ export const workloadBadInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'to the library: an own certificate that nobody renews',
+    input: 'to the library: an own certificate that is not renewed',
     verdict: 'it stays in use',
     tests: [[source, 'reports a certificate that is not renewed in time, and again when it has expired']],
   },
@@ -215,7 +215,7 @@ export const workloadBadInput: readonly BadInput[] = [
   },
   {
     input: 'in a program with the library: no authorizer, or a predicate that throws or gives a promise',
-    verdict: 'no start; nobody is accepted',
+    verdict: 'no start; no peer is accepted',
     tests: [
       [peers, 'there is no default authorizer that accepts every peer'],
       [peers, 'an authorizer decides by the whole SPIFFE ID: a predicate that throws'],
@@ -225,7 +225,7 @@ export const workloadBadInput: readonly BadInput[] = [
   },
   {
     input: 'in a program with the library: TLS options that were changed so that clients show no certificate',
-    verdict: 'nobody is accepted',
+    verdict: 'no peer is accepted',
     tests: [[tls, 'accepts nobody where its options were changed so that clients show no certificate']],
   },
   {
@@ -341,7 +341,7 @@ export const workloadBadInput: readonly BadInput[] = [
     tests: [[socket, 'keeps the last good certificate when the workload loses its identity, and says so']],
   },
   {
-    input: 'a response of a Workload API: garbage, compressed, cut off, or of 4 GB by its own words',
+    input: 'a response of a Workload API: garbage, compressed, cut off, or one that claims to have 4 GB',
     verdict: 'the library does not start with it, and keeps the last good values',
     tests: [
       [socket, 'where the response is no protobuf'],
