@@ -1,4 +1,4 @@
--- For HAProxy: ssl_c_der,hex,lua.spiffe_id is the SPIFFE ID of the client's certificate. It is empty where the certificate
+-- For HAProxy: ssl_c_der,hex,lua.spiffe_id is the SPIFFE ID of the client's certificate. It is empty if the certificate
 -- has none, or more than one URI. HAProxy has verified the certificate, so its DER is well-formed.
 local extensions, octet_string, uri = 0xA3, 0x04, 0x86
 local subject_alt_name = "\x55\x1d\x11"

@@ -1,4 +1,4 @@
-// For njs: the SPIFFE ID of a client whose certificate nginx has verified. Empty where there is none, or more than one URI.
+// For njs: the SPIFFE ID of a client whose certificate nginx has verified. Empty if it has none, or more than one URI.
 const extensions = 0xa3;
 const uri = 0x86;
 const subjectAltName = '551d11';

@@ -22,7 +22,7 @@ as $$
   ) end
 $$;
 
--- True where the workload may use the role that it has logged in with, and an error otherwise.
+-- True if the workload may use the role that it has logged in with, and an error otherwise.
 create function spiffe.check_id() returns boolean
 language plpgsql stable parallel restricted security definer
 set search_path = pg_catalog, pg_temp

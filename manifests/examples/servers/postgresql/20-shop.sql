@@ -1,4 +1,4 @@
--- A table that the workload spiffe://example.org/ns/shop/sa/web may use. In place of this, your schema.
+-- A table that the workload spiffe://example.org/ns/shop/sa/web may use. Replace this with your schema.
 create role web login;
 insert into spiffe.allowed values ('spiffe://example.org/ns/shop/sa/web', 'web');
 
