@@ -17,7 +17,7 @@ export interface OwnAudiences {
   readonly x509: string;
 }
 
-/** The audiences of a trust domain, as far as the settings name no other. @throws RangeError for no trust domain. */
+/** The audiences of a trust domain, unless the settings name others. @throws RangeError for no trust domain. */
 export function ownAudiences(
   trustDomain: string,
   settings: { readonly [Kind in keyof OwnAudiences]?: string | undefined } = {},

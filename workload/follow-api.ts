@@ -14,9 +14,9 @@ export interface WorkloadApiOptions extends SourceOptions {
 const withheld: ReadonlySet<number> = new Set([grpcCodes.permissionDenied, grpcCodes.unimplemented]);
 
 /**
- * Follows the responses of some methods. It waits until each of them has answered or failed, and longer where there is no value.
+ * Follows the responses of some methods. It waits until each of them has answered or failed, and longer while there is no value.
  *
- * @throws the first problem, where there is no value before the timeout or a call is refused for good.
+ * @throws the first problem, if there is no value before the timeout or a call is refused for good.
  */
 export async function followApi<T, Value>(
   address: EndpointAddress,

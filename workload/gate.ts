@@ -48,7 +48,7 @@ export function verifySocket(socket: TLSSocket, verify: VerifyPeer): SpiffeId {
   return verify(socket.getPeerCertificate().raw, () => issuersOf(socket.getPeerCertificate(true)));
 }
 
-/** DER of the issuers of a certificate, as far as Node.js found them among what the peer sent. A root is its own issuer. */
+/** DER of the issuers of a certificate that Node.js found in what the peer sent. A root is its own issuer. */
 export function issuersOf(
   certificate: PeerCertificate & { issuerCertificate?: PeerCertificate },
 ): Uint8Array[] {

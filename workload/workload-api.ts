@@ -42,7 +42,7 @@ export interface IdentityOptions {
  * source.events.on('problem', (problem) => console.error(problem.message));
  * ```
  *
- * @throws KubespiffeError WORKLOAD_API_UNAVAILABLE, SVID_INVALID or BUNDLE_INVALID, where there is nothing that can be used
+ * @throws KubespiffeError WORKLOAD_API_UNAVAILABLE, SVID_INVALID or BUNDLE_INVALID, if there is nothing that can be used
  *   before the timeout.
  */
 export async function connectX509Source(
@@ -85,7 +85,7 @@ export async function connectX509Source(
  * }
  * ```
  *
- * @throws KubespiffeError WORKLOAD_API_UNAVAILABLE where there is no bundle before the timeout.
+ * @throws KubespiffeError WORKLOAD_API_UNAVAILABLE if there is no bundle before the timeout.
  */
 export async function connectBundleSource(
   socket: string | undefined,

@@ -120,7 +120,7 @@ interface LockEntry {
   readonly dependencies?: Readonly<Record<string, string>>;
 }
 
-/** The packages that our code needs in production, and theirs, as far as they are loaded. */
+/** The packages that our code needs in production, and those that these need, without packages that are never loaded. */
 async function productionPackages(root: string): Promise<(LockedPackage & { folder: string })[]> {
   const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, LockEntry>;

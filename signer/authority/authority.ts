@@ -28,7 +28,7 @@ export interface PooledAuthority extends CompiledAuthority {
   readonly signing: CertificateFacts;
   /** The constraints of each certificate of the chain that limits DNS names. */
   readonly dnsConstraints: readonly DnsConstraints[];
-  /** Ready to sign; undefined where there is no private key. */
+  /** Ready to sign; undefined without a private key. */
   readonly signingAuthority: SigningAuthority | undefined;
   /** What is unusual though usable, as sentences. */
   readonly warnings: readonly string[];
@@ -138,7 +138,7 @@ function found<T>(read: Result<T>, field: string): T {
   return read.value;
 }
 
-/** The signer of a key outside of the pool; undefined where there is none. Only signatures show whether it is the right one. */
+/** The signer of a key outside of the pool; undefined without one. Only signatures show whether it is the right one. */
 function signerElsewhere(
   record: AuthorityRecord,
   publicKey: KeyObject,

@@ -13,7 +13,7 @@ export interface HistoryEntry {
 
 export type AuthorityHistory = ReturnType<typeof authorityHistory>;
 
-/** The life of one authority, as far as the pool has recorded it, and what is certain to come. */
+/** The life of one authority: what the pool has recorded of it, and what is certain to come. */
 export function authorityHistory(
   record: AuthorityRecord,
   document: PoolDocument,

@@ -31,9 +31,9 @@ export interface PoolHolder {
 
 /** What any replica published last, as the ClusterTrustBundle shows it. ConfigMaps do not count: tenants can write them. */
 export interface LastPublished {
-  /** The mark of the pool that the bundle was made of; undefined where there is none. */
+  /** The mark of the pool that the bundle was made of; undefined if it has none. */
   mark(): PoolMark | undefined;
-  /** When each root of the bundle ends, by its SHA-256: empty where there is no bundle, undefined while that is not known. */
+  /** When each root of the bundle ends, by its SHA-256: empty without a bundle, undefined while that is not known. */
   rootEnds(): ReadonlyMap<string, Seconds> | undefined;
 }
 

@@ -179,7 +179,7 @@ function readAll(pem: string): CertificateFacts[] | string {
   return certificates.length > 0 ? certificates : 'holds no certificate';
 }
 
-/** The first private key of a PEM text, in any of the usual forms; undefined where there is none that can be read. */
+/** The first private key of a PEM text, in any of the usual forms; undefined if none can be read. */
 export function readAnyKey(pem: string): KeyObject | undefined {
   const blocks = decodePem(pem);
   const block = blocks.ok ? blocks.value.find((each) => each.label.endsWith('PRIVATE KEY')) : undefined;
@@ -194,7 +194,7 @@ function belongsTo(publicKey: KeyObject, certificate: CertificateFacts): boolean
   }
 }
 
-/** From the signing certificate upwards, as far as the issuers are there. */
+/** From the signing certificate upwards, until an issuer is missing. */
 function chainOf(signing: CertificateFacts, known: readonly CertificateFacts[]): CertificateFacts[] {
   const chain = [signing];
   for (let top = signing; !isSignedBy(top, top); ) {

@@ -4,7 +4,7 @@ import type { AuthorityKind } from './states.ts';
 /**
  * The authority of a kind that signs, or that signed last: the next one should be like it.
  *
- * @returns undefined where none of the kind has signed, as far as the pool says.
+ * @returns undefined if the pool does not say that one of the kind has signed.
  */
 export function lastSigner(
   { authorities }: Pick<PoolDocument, 'authorities'>,

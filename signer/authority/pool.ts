@@ -33,7 +33,7 @@ export interface Pool {
   readonly active: PooledAuthority | undefined;
   /** The JWT authorities, in the order in which they are written. */
   readonly jwt: readonly JwtAuthority[];
-  /** The one that signs JWT-SVIDs with an algorithm, as far as its state says. */
+  /** The authority that signs JWT-SVIDs with an algorithm, by its state alone. */
   activeJwt(algorithm: JwtSigningAlgorithm): JwtAuthority | undefined;
 }
 

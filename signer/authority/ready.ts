@@ -80,7 +80,7 @@ export interface Shown {
   readonly publishedKeys?: ReadonlySet<string> | undefined;
 }
 
-/** Whether the live bundle shows the authority, as far as that is known. */
+/** Whether the live bundle shows the authority; true while that is not known. */
 export function isSeen(record: AuthorityRecord, { published, publishedKeys }: Shown): boolean {
   const name = shownNameOf(record);
   if (name === undefined) return true;

@@ -25,7 +25,7 @@ const labels = { 'app.kubernetes.io/managed-by': 'kubespiffe' };
 const mostTries = 20;
 const timeoutMs = 5_000;
 
-/** The record of a pool; undefined where there is none. @throws ApiStatusError, ApiConnectionError */
+/** The record of a pool; undefined if there is none. @throws ApiStatusError, ApiConnectionError */
 export async function readSignedUntilRecord(
   transport: Pick<Transport, 'request'>,
   pool: PoolPlace,
@@ -39,7 +39,7 @@ export async function readSignedUntilRecord(
 }
 
 /**
- * Changes entries of the record by compare-and-swap; where there is no record it is created.
+ * Changes entries of the record by compare-and-swap, and creates the record if it is missing.
  *
  * @param next the entries that are to be written, by what the record has now; none to leave it as it is. It is asked again
  *   when another writer changed it meanwhile.

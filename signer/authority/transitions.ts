@@ -96,8 +96,8 @@ export interface Before {
 }
 
 /**
- * Records since when each authority is published, signs, or no longer signs, as far as a change of the pool shows it.
- * Where nothing is known of an authority that does not sign, it is dated now, which is never too early.
+ * Records since when each authority is published, signs, or no longer signs, if a change of the pool shows it.
+ * If nothing is known of an authority that does not sign, it is dated now, which is never too early.
  */
 export function dateTransitions(after: PoolDocument, before: Before, now: Seconds): PoolDocument {
   const earlier = new Map((before.pool?.authorities ?? []).map((each) => [materialOf(each), each]));

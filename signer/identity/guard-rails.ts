@@ -96,7 +96,7 @@ export function idProblem(id: SpiffeId, template: Template, context: NameContext
   return undefined;
 }
 
-/** The path of a template, as far as it begins with text. */
+/** The text with which the path of a template begins; empty if it begins with a field. */
 function literalPathOf([scheme, trustDomain, path]: Template): string {
   const isConfigured = trustDomain?.kind === 'field' && trustDomain.field === '.TrustDomain';
   const part = isConfigured ? path : scheme;

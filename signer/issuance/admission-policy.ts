@@ -32,7 +32,7 @@ interface ResourceRule {
   readonly scope?: string;
 }
 
-/** admissionregistration.k8s.io/v1, as far as it decides which requests are refused. */
+/** The part of admissionregistration.k8s.io/v1 that decides which requests are refused. */
 export interface AdmissionPolicy {
   readonly metadata: ObjectMeta;
   readonly spec?: {

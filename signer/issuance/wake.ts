@@ -7,7 +7,7 @@
 export function createWake(needs: {
   /** Whether a certificate could be signed now. */
   readonly canSign: () => boolean;
-  /** Whether the API server lets this replica write what it signs, as far as is known. */
+  /** Whether the API server lets this replica write what it signs; true while no right is known to be missing. */
   readonly isPermitted: () => boolean;
   readonly wake: () => void;
 }): () => void {

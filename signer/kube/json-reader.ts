@@ -50,7 +50,7 @@ const isSpace = (byte: number | undefined) =>
  */
 export function createJsonReader(fields: Fields, items?: Items): JsonReader {
   const kept = createByteBuffer();
-  /** The name of the member, as far as it was read. */
+  /** The part of the member's name that was read so far. */
   let name = '';
   let levels: Level[] = [];
   let state: State = 'value';
@@ -63,7 +63,7 @@ export function createJsonReader(fields: Fields, items?: Items): JsonReader {
   let isEscaped = false;
   let hasEscapes = false;
 
-  /** Passes the current value on as far as it is in the chunk. @returns where it ends, or the chunk. */
+  /** Passes on the part of the current value that is in the chunk. @returns where the value, or the chunk, ends. */
   function pass(chunk: Buffer, start: number, end: number): number {
     let at = start;
     let level = depth;

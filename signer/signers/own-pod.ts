@@ -11,7 +11,7 @@ export interface OwnPod {
   readonly replica: string;
 }
 
-/** Writes an Event on the signer's own pod. @returns false where there is no such pod, as outside of a cluster. */
+/** Writes an Event on the signer's own pod. @returns false if there is no such pod, as outside of a cluster. */
 export function recordOnOwnPod(
   { events, pods, namespace, replica: name }: OwnPod,
   event: Omit<RecordedEvent, 'regarding'>,

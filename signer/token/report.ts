@@ -43,7 +43,7 @@ export function createTokenReporter(needs: {
   }
   const warnedOf = new Set<string>();
 
-  /** Once for each SPIFFE ID, as far as they can be remembered. */
+  /** Once for each SPIFFE ID, until the memory of them is full and is cleared. */
   function warnOfLength(spiffeId: string): void {
     if (spiffeId.length <= longestForGoogle || warnedOf.has(spiffeId)) return;
     if (warnedOf.size >= maxWarnedOf) warnedOf.clear();

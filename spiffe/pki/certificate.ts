@@ -58,7 +58,7 @@ export interface CertificateFacts {
   /** undefined where the extension is absent. */
   readonly keyUsage: readonly string[] | undefined;
   readonly keyUsageCritical: boolean;
-  /** Names, or object identifiers where there is no name; empty where the extension is absent. */
+  /** Names, or object identifiers without a known name; empty if the extension is absent. */
   readonly extKeyUsage: readonly string[];
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];

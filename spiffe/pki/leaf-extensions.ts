@@ -46,8 +46,8 @@ export function extension(oid: string, critical: 'critical' | 'not critical', va
 }
 
 /**
- * Makes what leaves carry beyond the profile of SPIFFE, as far as it is wanted: the pod, and the issuer of the
- * cluster's JWT-SVIDs. Neither is critical, so who does not know them passes them over.
+ * Makes the wanted extensions of leaves beyond the profile of SPIFFE: the pod, and the issuer of the cluster's
+ * JWT-SVIDs. Neither is critical, so readers that do not know them ignore them.
  *
  * @param wanted issuer: the URL of the issuer, or undefined for none.
  * @returns for `CertificateProfile.extensionsFor`.

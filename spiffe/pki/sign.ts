@@ -18,7 +18,7 @@ export interface SigningKey {
 }
 
 /**
- * The unencrypted private key of a PEM text, in any of the usual forms; undefined where there is none that can be read.
+ * The unencrypted private key of a PEM text, in any of the usual forms; undefined if none can be read.
  * OpenSSL's own reasons are left out: they may quote the text.
  */
 export function readableKey(pem: string): KeyObject | undefined {

@@ -16,7 +16,7 @@ import { decodeOid, nameOfOid, oids } from './oid.ts';
 
 /**
  * What a SubjectPublicKeyInfo is. `unsupported` is a key that could be read and that we do not serve, which no
- * later event can change (such a request is denied). `unreadable` is no key at all, as far as we can see.
+ * later event can change (such a request is denied). `unreadable` is not a key that we recognise.
  */
 export type SubjectKey =
   | {

@@ -90,7 +90,7 @@ export function requestOf(
   return request;
 }
 
-/** The key that kubelet makes for a source, as far as the signer decides by it. */
+/** The key that kubelet makes for a source, with the properties by which the signer decides. */
 export function keyOf({ keyType }: Pick<CertificateSource, 'keyType'>): SubjectKey {
   const type = subjectKeyTypes.find(({ kubernetes }) => kubernetes === keyType);
   if (!type) return { kind: 'unsupported', algorithm: keyType };

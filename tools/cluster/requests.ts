@@ -7,7 +7,7 @@ import {
 } from '../../signer/kube/types.ts';
 import { type CertificateFacts, readableCertificates } from '../../spiffe/pki/certificate.ts';
 
-/** All requests, as far as `keep` makes something of them. */
+/** What `keep` makes of each request, without the requests for which it returns undefined. */
 export function requestsWith<T>(
   keep: (request: PodCertificateRequest, version: CertificatesVersion) => T | undefined,
 ): InformerSpec<PodCertificateRequest, T, CertificatesVersion> {

@@ -63,7 +63,7 @@ interface Volume {
  * Reads the settings of the signer as the signer itself does: from the flags, the environment and the file that its
  * Deployment gives to it.
  *
- * @throws CliError where there is no such Deployment, or what it says is not a valid configuration.
+ * @throws CliError if there is no such Deployment, or if its configuration is not valid.
  */
 export async function readSignerSettings(
   api: Transport,

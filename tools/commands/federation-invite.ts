@@ -146,7 +146,7 @@ async function ownFacts(terminal: Terminal, options: Options): Promise<OwnFacts>
   });
 }
 
-/** Our bundle as PEM: from the file that was given, or from the cluster. @throws CliError where there is none. */
+/** Our bundle as PEM: from the file that was given, or from the cluster. @throws CliError if there is none. */
 async function ownBundle(
   terminal: Terminal,
   { bundle: file }: Options,

@@ -2,7 +2,7 @@ import type { WireLabelSelector } from '../../signer/kube/label-selector.ts';
 import type { Condition, ObjectMeta } from '../../signer/kube/types.ts';
 import type { EventView } from '../cluster/events.ts';
 
-/** A pod, as far as the checks need it. */
+/** The parts of a pod that the checks need. */
 export interface PodView {
   metadata: ObjectMeta;
   spec?: {

@@ -27,9 +27,9 @@ export interface SignerExplanation {
   readonly dnsNames: readonly string[];
   /** The registration that gives the name; null for none. */
   readonly registration: string | null;
-  /** Maximum lifetime of the certificate; null where none would be issued. */
+  /** Maximum lifetime of the certificate; null if none would be issued. */
   readonly lifetimeSeconds: number | null;
-  /** End of the certificate that the pod has while it gets no name, as far as a request shows it; RFC 3339. */
+  /** End of the certificate that the pod has while it gets no name, if a request shows it; RFC 3339. */
   readonly keepsUntil: string | null;
 }
 

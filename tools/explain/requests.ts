@@ -31,7 +31,7 @@ export interface RequestExplanation {
   readonly reason: string;
   readonly message: string;
   readonly names: readonly string[];
-  /** RFC 3339; null where there is no certificate. */
+  /** RFC 3339; null without a certificate. */
   readonly notAfter: string | null;
 }
 

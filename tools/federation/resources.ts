@@ -22,7 +22,7 @@ export async function readFederation(api: Transport, name?: string): Promise<Fed
   return [...listed.store.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
 }
 
-/** The resource that a person means by its name, or by its trust domain. @throws CliError where there is none. */
+/** The resource that a person means by its name, or by its trust domain. @throws CliError if there is none. */
 export function resourceNamed(all: readonly FederatedTrustDomain[], name: string): FederatedTrustDomain {
   const found = all.find((each) => each.name === name) ?? countingOnes(all).get(name);
   if (found) return found;

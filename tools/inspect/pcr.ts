@@ -29,7 +29,7 @@ export type NamedNow =
 /**
  * A PodCertificateRequest: who asks for what, what became of it, and whether the answer keeps the rules (KEP-4317).
  *
- * @param named undefined where there is no cluster to ask.
+ * @param named undefined without a cluster to ask.
  */
 export function inspectPcr(
   pcr: PodCertificateRequest,

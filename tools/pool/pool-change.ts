@@ -28,7 +28,7 @@ export interface ChangeOptions extends PoolOptions {
   bundleSuffix: string;
   maxLifetime: string;
   propagationDelay?: string;
-  /** What the settings of the signer say, which count where there is no `--propagation-delay`. */
+  /** What the settings of the signer say, which apply without `--propagation-delay`. */
   signer?: PoolSigner | undefined;
   dryRun?: 'none' | 'server';
   /** Whether --force needs --reason. */

@@ -155,7 +155,7 @@ export function checkedPool(
   throw poolError({ ...problem, remedy: `${problem.remedy}${otherwise}` });
 }
 
-/** The Secret of a pool. @throws CliError where there is none. */
+/** The Secret of a pool. @throws CliError if there is none. */
 export async function requireSecret(api: Transport, place: PoolPlace): Promise<Secret> {
   const secret = await getSecret(api, place.namespace, place.name);
   if (!secret) throw poolMissing(place);

@@ -85,7 +85,7 @@ export async function prepareByUpstream(
   printChange(terminal, options, change);
 }
 
-/** The pool with its request, which is made where there is none. */
+/** The pool with its request, which is made if it is missing. */
 async function openRequest(terminal: Terminal, options: UpstreamOptions): Promise<PoolDocument> {
   const { document } = await readPool(options, terminal);
   if (requestIn(document, options)) return document;

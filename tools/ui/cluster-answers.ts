@@ -24,7 +24,7 @@ export interface WorkloadsAnswer {
   readonly rows: readonly Workload[];
 }
 
-/** One pod, and what it holds as far as the cluster shows it. */
+/** One pod: who it is and why, and what the cluster shows of its certificates and roots. */
 export interface PodAnswer {
   readonly at: string;
   readonly explanation: PodExplanation;

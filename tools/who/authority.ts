@@ -2,7 +2,7 @@ import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import type { KnownPod } from '../cluster/pods.ts';
 
-/** The newest certificate of one pod from one signer, as far as requests show it. */
+/** The newest certificate of one pod from one signer among those that requests show. */
 export interface ShownCertificate {
   readonly namespace: string;
   readonly pod: string;

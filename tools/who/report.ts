@@ -35,7 +35,7 @@ export interface HeldCertificate {
   readonly authority: Authority;
 }
 
-/** The root that a certificate leads to, as far as the bundles of the cluster show it. */
+/** The root that a certificate leads to, if a bundle of the cluster shows it. */
 export interface Authority {
   /** Key identifier of what signed last below the root, lower-case hex. */
   readonly keyId: string | null;

@@ -10,7 +10,7 @@ export interface ApiX509Svid {
   readonly key: Uint8Array;
   /** The roots of its trust domain. */
   readonly bundle: readonly Uint8Array[];
-  /** Unique among the SVIDs of a workload; empty where there is none. */
+  /** Unique among the SVIDs of a workload; empty if it has none. */
   readonly hint: string;
 }
 

@@ -13,7 +13,7 @@ export interface Process {
 export const shareHint =
   'set shareProcessNamespace: true in the pod, or run the helper in the container of the program';
 
-/** @throws KubespiffeError RELOAD_FAILED where there is no such process, or several, or only the helper itself. */
+/** @throws KubespiffeError RELOAD_FAILED if there is no such process, or several, or only the helper itself. */
 export async function findProcess(target: SignalTarget): Promise<Process> {
   const { pid, startTicks } =
     'pidFile' in target ? await inPidFile(target.pidFile) : await withName(target.process);

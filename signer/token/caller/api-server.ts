@@ -13,7 +13,7 @@ export interface ApiServerFacts {
   readonly issuers: ReadonlySet<string>;
   /** Why discovery names no issuer, and what to do; absent where it names one. */
   readonly withoutDiscovery?: string;
-  /** Audiences that the API server itself accepts, as far as we can know: no token for one of them is ever ours to give. */
+  /** The known audiences that the API server itself accepts. We never issue a token for one of them. */
   readonly audiences: ReadonlySet<string>;
 }
 

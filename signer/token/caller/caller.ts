@@ -12,7 +12,7 @@ export interface ProvedOwner {
 
 /** The pod that sent a request, once its credential is verified. Whether it may have an SVID is decided later. */
 export interface Caller extends ProvedOwner {
-  /** Where the pod runs, as far as the credential says. */
+  /** Where the pod runs, if the credential says so. */
   readonly node?: { readonly name: string; readonly uid: string };
   /** End of the credential, seconds since the epoch. Nothing issued for it may outlive it. */
   readonly expiresAt: number;

@@ -44,7 +44,7 @@ export function readClientCertificate(
 }
 
 /**
- * The pod that a certificate proves, as far as the certificate and the pool show it. Whether the pod exists and has that
+ * The pod that a certificate proves, by the certificate and the pool alone. Whether the pod exists and has that
  * SPIFFE ID is checked later. The certificate must be signed by an authority in the live bundles and by no tainted one (a
  * tainted key may be in the pool under several names), be valid now, keep every clause for a leaf of our trust domain,
  * not belong to our infrastructure, and name its pod. Pure.

@@ -4,7 +4,7 @@ import { audiencesOf } from '../../../spiffe/jwt-svid.ts';
 import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
 import type { Caller, ProvedOwner } from './caller.ts';
 
-/** A projected ServiceAccount token, as far as it matters to us. Times in seconds since the epoch. */
+/** The parts of a projected ServiceAccount token that matter to us. Times in seconds since the epoch. */
 export interface Psat extends Caller {
   /** `system:serviceaccount:NAMESPACE:NAME` */
   readonly subject: string;

@@ -4,7 +4,7 @@ import type { Transport } from '../../kube/transport.ts';
 import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
 import type { Psat } from './psat.ts';
 
-/** authentication.k8s.io/v1 TokenReview, as far as we read it. */
+/** The part of an authentication.k8s.io/v1 TokenReview that we read. */
 interface TokenReview {
   readonly status?: {
     readonly authenticated?: boolean;

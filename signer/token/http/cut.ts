@@ -16,7 +16,7 @@ interface Problem {
 export interface CutNeeds {
   /** The last request that was read from a connection; undefined before the first. */
   readonly lastOn: (socket: Socket) => FastifyReply | undefined;
-  /** Receives each refusal. @param reply of the request that caused it, as far as it was read. */
+  /** Receives each refusal. @param reply of the request that caused it, if one was read. */
   readonly onRefusal: (refusal: Refused, socket: Socket, reply: FastifyReply | undefined) => void;
   /** Is called for each connection without a TLS session, unless the client gave up. */
   readonly onHandshakeFailed: () => void;

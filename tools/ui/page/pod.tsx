@@ -4,7 +4,7 @@ import type { PodAnswer } from '../cluster-answers.ts';
 import { useData } from './data.ts';
 import { Badge, Certificate, Chain, Facts, Names, Problem, State, Table, type Tone, When } from './parts.tsx';
 
-/** Who a pod is, why, and what it holds as far as the cluster shows it. */
+/** Who a pod is, why, and what the cluster shows of its certificate and roots. */
 export function Pod({ pod }: { pod: string }) {
   const { value, failure } = useData<PodAnswer>(`pod?pod=${encodeURIComponent(pod)}`);
   return (
