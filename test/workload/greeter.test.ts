@@ -76,7 +76,7 @@ async function whileRunning(client: Child, act: (client: Child) => Promise<void>
 }
 
 describe('the greeter of manifests/examples', () => {
-  it('imports nothing of the library that the npm package does not export', () => {
+  it('the greeter imports only what the npm package exports', () => {
     const programs = ['service', 'server', 'client'].map((name) =>
       readFileSync(join(example, `${name}.ts`), 'utf8'),
     );
@@ -85,7 +85,7 @@ describe('the greeter of manifests/examples', () => {
     assert.ok(imported.includes('x509-source'));
   });
 
-  it('greets two clients at the same time, each by its own SPIFFE ID', async () => {
+  it('the greeter greets two clients at the same time, each by its own SPIFFE ID', async () => {
     const greeted = [clientId, otherId].map(async (id, index) => {
       const client = startClient(`client-${index}`, newVolume(folder, await filesOf(id)));
       await whileRunning(client, async () => {
@@ -98,7 +98,7 @@ describe('the greeter of manifests/examples', () => {
     assert.doesNotMatch(linesOf(server), /undefined/);
   });
 
-  it('renews both certificates under a loop of requests, and none fails', async () => {
+  it('server and client of the greeter renew their certificates under a loop of requests, and none fails', async () => {
     const volume = newVolume(folder, await filesOf(clientId));
     await whileRunning(startClient('under-load', volume), async (client) => {
       for (const [name, each, id] of [
@@ -116,7 +116,7 @@ describe('the greeter of manifests/examples', () => {
     });
   });
 
-  it('refuses a client that is not on its list, and both ends say why', async () => {
+  it('the greeter refuses a client that is not on its list, and both ends report why', async () => {
     const stranger = idOf('stranger');
     const volume = newVolume(folder, await filesOf(stranger));
     await whileRunning(startClient('stranger', volume), async (client) => {
@@ -127,7 +127,7 @@ describe('the greeter of manifests/examples', () => {
     });
   });
 
-  it('is refused by a client that expects another server, which says why', async () => {
+  it('a client of the greeter refuses a server with another SPIFFE ID than it expects, and reports why', async () => {
     const volume = newVolume(folder, await filesOf(clientId));
     await whileRunning(startClient('mistaken', volume, otherId), async (client) => {
       const refusal = `the peer ${serverId} is refused by rule "authorizer"`;
@@ -184,7 +184,7 @@ describe('clients of the greeter in other languages, which ask the Workload API'
 });
 
 describe('the guide of the greeter', () => {
-  it('runs server and client on this machine, and renews a certificate without a failed request', async (t) => {
+  it('the guide of the greeter runs server and client here, and renews a certificate without a failed request', async (t) => {
     const page = await readPage('docs/guides/greeter.md');
     const blocks = blocksBelow(page, 'On your machine').map(({ code }) => code);
     const [dev = '', server = '', client = '', rotate = '', ...others] = blocks;

@@ -91,7 +91,7 @@ const isListening = (at: number) =>
   });
 
 describe('the guides for the libraries of SPIFFE', () => {
-  it('install go-spiffe in a module, from the modules of this machine', async () => {
+  it('the guide for Go installs go-spiffe in a module, from the modules of this machine', async () => {
     const module = join(folder, 'module');
     mkdirSync(module);
     const go = async (...words: string[]) => (await run('go', words, { cwd: module })).stdout.trim();
@@ -103,7 +103,7 @@ describe('the guides for the libraries of SPIFFE', () => {
     assert.match(await go('list', '-m', 'github.com/spiffe/go-spiffe/v2'), /^\S+ v2\.\d+\.\d+$/);
   });
 
-  it('install py-spiffe, from the wheels that this machine has', async () => {
+  it('the guide for Python installs py-spiffe, from the wheels that this machine has', async () => {
     const target = join(folder, 'packages');
     const [block] = blocksBelow(
       await readPage('docs/guides/python.md'),
@@ -121,17 +121,17 @@ describe('the guides for the libraries of SPIFFE', () => {
     assert.ok(stdout.startsWith(target), stdout);
   });
 
-  it('have a server and a client in Go that know each other by SPIFFE IDs', async () => {
+  it('the guide for Go has a server and a client that verify each other by SPIFFE IDs', async () => {
     [port = 0] = await freePorts(1);
     await expectMtls([await goProgram('A server')], [await goProgram('A client')]);
   });
 
-  it('have a program in Go that gets a JWT-SVID and verifies it', async () => {
+  it('the guide for Go has a program that gets a JWT-SVID and verifies it', async () => {
     const { stdout } = await run(await goProgram('JWT-SVIDs'), [], { env: environmentOf('web') });
     assert.equal(stdout, `hello ${webId}\n`);
   });
 
-  it('have a server and a client in Python that know each other by SPIFFE IDs', async () => {
+  it('the guide for Python has a server and a client that verify each other by SPIFFE IDs', async () => {
     [port = 0] = await freePorts(1);
     const { python } = await openPySpiffe();
     for (const code of await programs('docs/guides/python.md', 'mTLS', 'python')) {
@@ -141,7 +141,7 @@ describe('the guides for the libraries of SPIFFE', () => {
     await expectMtls([python, join(folder, 'server.py')], [python, join(folder, 'client.py')]);
   });
 
-  it('have a program in Python that gets a JWT-SVID and verifies it', async () => {
+  it('the guide for Python has a program that gets a JWT-SVID and verifies it', async () => {
     const [code = ''] = await programs('docs/guides/python.md', 'JWT-SVIDs', 'python');
     const { python } = await openPySpiffe();
     const { stdout } = await run(python, ['-c', code], { env: environmentOf('web'), timeout: 60_000 });

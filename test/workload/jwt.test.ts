@@ -59,7 +59,7 @@ const newBundles = () =>
 const files = { 'example.org': ['roots.pem', 'bundle.json'], 'example.com': 'example.com.json' };
 
 describe('BundleSource', () => {
-  it('gives roots and JWT keys of each trust domain, and follows its files', async () => {
+  it('a BundleSource gives roots and JWT keys of each trust domain, and follows its files', async () => {
     const volume = newBundles();
     await using source = await openBundleSource(volume, files);
     const found = [...source.bundles].map(([name, { roots, jwtKeys }]) => [
@@ -82,7 +82,7 @@ describe('BundleSource', () => {
     assert.deepEqual([...(source.bundles.get('example.org')?.jwtKeys.keys() ?? [])], [key.kid, next.kid]);
   });
 
-  it('keeps the last good bundle of one trust domain, and takes a new one of another', async () => {
+  it('a BundleSource keeps the last good bundle of one trust domain, and takes a new one of another', async () => {
     const volume = newBundles();
     await using source = await openBundleSource(volume, files);
     const problem = once(source.events, 'problem', { signal: AbortSignal.timeout(5_000) });
@@ -98,7 +98,7 @@ describe('BundleSource', () => {
     assert.ok(source.bundles.get('example.org')?.jwtKeys.has(next.kid));
   });
 
-  it('gives the bundle of a trust domain as long as its file is not empty', async () => {
+  it('a BundleSource gives the bundle of a trust domain as long as its file is not empty', async () => {
     const volume = newBundles();
     const roots = { 'example.org': 'roots.pem', 'example.com': 'example.com.pem' };
     swap(volume, { 'roots.pem': world.ca.pem, 'example.com.pem': '' });
@@ -115,7 +115,7 @@ describe('BundleSource', () => {
     }
   });
 
-  it('gives a trust domain nothing of a file that is named for another', async () => {
+  it('a BundleSource does not use roots of one trust domain in the file of another one', async () => {
     const volume = newVolume(folder, { 'a.pem': world.ca.pem + world.partner.pem });
     await using source = await openBundleSource(volume, { 'example.com': 'a.pem' });
     assert.deepEqual([...source.bundles.keys()], ['example.com']);
@@ -133,7 +133,7 @@ describe('BundleSource', () => {
       /private member/,
     ],
   ] as const) {
-    it(`is not opened with ${what}`, async () => {
+    it(`a BundleSource is not opened with ${what}`, async () => {
       const volume = newVolume(folder, { 'bundle.json': content });
       await assert.rejects(
         openBundleSource(volume, { 'example.org': 'bundle.json' }),
@@ -145,7 +145,7 @@ describe('BundleSource', () => {
     });
   }
 
-  it('is not opened for a name that is no trust domain', async () => {
+  it('a BundleSource is not opened for a name that is not a trust domain', async () => {
     await assert.rejects(openBundleSource(folder, { 'spiffe://example.org': 'a' }), {
       code: 'SPIFFE_ID_INVALID',
     });
@@ -155,7 +155,7 @@ describe('BundleSource', () => {
 /** A token that is refused, and what the error says. */
 const badTokens: readonly [what: string, make: () => string, says: RegExp][] = [
   ['no token', () => '', /no token/],
-  ['a text that is no token', () => 'secret', /1 parts/],
+  ['a text that is not a token', () => 'secret', /1 parts/],
   ['a token of 100 KB', () => 'a'.repeat(100_000), /longer than/],
   ['a token for another audience', () => tokenFor(key, { aud: ['other'] }), /audience/],
   ['a token without audience', () => tokenFor(key, { aud: [] }), /aud is empty/],
@@ -186,7 +186,7 @@ const badTokens: readonly [what: string, make: () => string, says: RegExp][] = [
 ];
 
 describe('validateJwtSvid', () => {
-  it('gives SPIFFE ID, audiences and expiry of a token of each trust domain', async () => {
+  it('validateJwtSvid gives SPIFFE ID, audiences and expiry of a token of each trust domain', async () => {
     await using bundles = await openBundleSource(newBundles(), files);
     const { id, audiences } = validateJwtSvid(tokenFor(key), audience, bundles);
     assert.deepEqual([id.uri, audiences], [webId, [audience]]);
@@ -197,7 +197,7 @@ describe('validateJwtSvid', () => {
   });
 
   for (const [what, make, says] of badTokens) {
-    it(`refuses ${what}`, async () => {
+    it(`validateJwtSvid refuses ${what}`, async () => {
       await using bundles = await openBundleSource(newBundles(), files);
       const token = make();
       assert.throws(
@@ -211,7 +211,7 @@ describe('validateJwtSvid', () => {
     });
   }
 
-  it('refuses everything without an audience', async () => {
+  it('validateJwtSvid refuses every token if no audience is expected', async () => {
     await using bundles = await openBundleSource(newBundles(), files);
     assert.throws(() => validateJwtSvid(tokenFor(key, { aud: [''] }), '', bundles), /no audience/);
   });
@@ -227,14 +227,14 @@ describe('the fastify plugin', () => {
     return { statusCode, challenge: String(answered['www-authenticate']), body };
   }
 
-  it('lets a request with an authorized token through, and gives its SPIFFE ID', async () => {
+  it('the fastify plugin lets a request with an authorized token through, and gives its SPIFFE ID', async () => {
     for (const scheme of ['Bearer', 'bearer']) {
       const { statusCode, body } = await answerTo({ authorization: `${scheme} ${tokenFor(key)}` });
       assert.deepEqual([statusCode, body], [200, webId]);
     }
   });
 
-  it('answers 401 without a token, and to what is no Bearer token', async () => {
+  it('the fastify plugin answers 401 without a token, and to any credential but a Bearer token', async () => {
     for (const headers of [
       {},
       { authorization: 'Basic YTpi' },
@@ -246,7 +246,7 @@ describe('the fastify plugin', () => {
     }
   });
 
-  it('answers 401 to a token that is not valid, with a header that its content cannot break', async () => {
+  it('the fastify plugin answers 401 to an invalid token, with a header that its content cannot break', async () => {
     const { statusCode, challenge } = await answerTo({
       authorization: `Bearer ${tokenFor(key, { sub: 'a"\r\nset-cookie: b' })}`,
     });
@@ -254,7 +254,7 @@ describe('the fastify plugin', () => {
     assert.match(challenge, /^Bearer error="invalid_token", error_description="[^"\\]+"$/);
   });
 
-  it('answers 403 to a token that is not authorized, and does not say who is', async () => {
+  it('the fastify plugin answers 403 to a token that is not authorized, and does not say who is', async () => {
     const token = tokenFor(key, { sub: 'spiffe://example.org/ns/shop/sa/batch' });
     const { statusCode, challenge, body } = await answerTo({ authorization: `Bearer ${token}` });
     assert.equal(statusCode, 403);
@@ -262,7 +262,7 @@ describe('the fastify plugin', () => {
     assert.ok(!`${challenge}${body}`.includes(webId));
   });
 
-  it('does not start without an authorizer', async () => {
+  it('the fastify plugin does not start without an authorizer', async () => {
     const app = fastify();
     const options = { audience, bundles: { bundles: new Map() } } as unknown as Parameters<
       typeof bearerJwtSvid
@@ -324,7 +324,7 @@ describe('JwtSource', () => {
     });
   }
 
-  it('asks once for many callers of one audience, with the certificate of the pod', async () => {
+  it('a JwtSource makes one request for many callers of one audience, with the certificate of the pod', async () => {
     const tokens = newSource();
     const all = await Promise.all(
       Array.from({ length: 50 }, (_, index) => tokens.get(index % 2 ? 'a' : 'b')),
@@ -340,7 +340,7 @@ describe('JwtSource', () => {
     );
   });
 
-  it('exchanges a ServiceAccount token, which it reads anew each time', async () => {
+  it('a JwtSource exchanges a ServiceAccount token, and reads its file each time', async () => {
     newSource();
     const tokenFile = join(folder, 'token');
     const tokens = createJwtSource({
@@ -366,7 +366,7 @@ describe('JwtSource', () => {
   });
 
   for (const how of ['its signal', 'its disposal'] as const) {
-    it(`says when it got a token, and is ended by ${how}`, async () => {
+    it(`a JwtSource reports each token that it gets, and is ended by ${how}`, async () => {
       const ending = new AbortController();
       const tokens = newSource('/jwt-svid', ending.signal);
       let updates = 0;
@@ -390,7 +390,7 @@ describe('JwtSource', () => {
     });
   }
 
-  it('keeps a token until half of its life, then asks for a new one', async () => {
+  it('a JwtSource keeps a token until half of its lifetime, then requests a new one', async () => {
     const tokens = newSource();
     const first = await tokens.get(audience);
     skewMs = 145_000;
@@ -401,7 +401,7 @@ describe('JwtSource', () => {
     assert.equal(asked.length, 2);
   });
 
-  it('asks for a new token when the clock was set back, or far ahead', async () => {
+  it('a JwtSource requests a new token when the clock was set back, or far ahead', async () => {
     const tokens = newSource();
     await tokens.get(audience);
     for (const [jumpMs, count] of [
@@ -417,7 +417,7 @@ describe('JwtSource', () => {
     }
   });
 
-  it('gives the known token while no new one can be had, until it expires', async () => {
+  it('a JwtSource gives the known token while no new one is available, until it expires', async () => {
     const tokens = newSource();
     const problems: string[] = [];
     tokens.events.on('problem', ({ message }) => problems.push(message));
@@ -435,14 +435,14 @@ describe('JwtSource', () => {
   });
 
   for (const [what, make] of [
-    ['for another audience', () => given(tokenFor(key, { aud: ['other'] }))],
-    ['that is expired', () => given(tokenFor(key, { exp: 1_700_000_000 }))],
-    ['without a SPIFFE ID', () => given(tokenFor(key, { sub: 'web' }))],
-    ['that is none', () => given('secret')],
-    ['of another type', () => ({ access_token: tokenFor(key), issued_token_type: 'saml' })],
-    ['of no kind: a list', () => []],
+    ['a token for another audience', () => given(tokenFor(key, { aud: ['other'] }))],
+    ['a token that is expired', () => given(tokenFor(key, { exp: 1_700_000_000 }))],
+    ['a token without a SPIFFE ID', () => given(tokenFor(key, { sub: 'web' }))],
+    ['a text that is not a token', () => given('secret')],
+    ['a token of another type', () => ({ access_token: tokenFor(key), issued_token_type: 'saml' })],
+    ['a list as a token', () => []],
   ] as const) {
-    it(`takes no token ${what}, and asks again`, async () => {
+    it(`a JwtSource does not use ${what}, and asks again`, async () => {
       const tokens = newSource();
       answer = make;
       await assert.rejects(tokens.get(audience), { code: 'TOKEN_REFUSED' });
@@ -451,7 +451,7 @@ describe('JwtSource', () => {
     });
   }
 
-  it('does not send its credential to an endpoint that a federated trust domain answers for', async () => {
+  it('a JwtSource does not send its credential to an endpoint of a federated trust domain', async () => {
     const volume = newVolume(folder, {
       'credentials.pem': (await credentialsFor(partnerId, world.partner)).pem,
       'roots.pem': world.partner.pem + world.ca.pem,
@@ -466,7 +466,7 @@ describe('JwtSource', () => {
     assert.deepEqual(asked, []);
   });
 
-  it('reports an endpoint that is down', async () => {
+  it('a JwtSource reports an endpoint that is down', async () => {
     const tokens = createJwtSource({ endpoint: 'https://localhost:1/jwt-svid', credential: { source } });
     await assert.rejects(tokens.get(audience), { code: 'TOKEN_REFUSED', message: /ECONNREFUSED/ });
   });

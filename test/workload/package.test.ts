@@ -106,7 +106,7 @@ const runFile = (path: string) =>
   });
 
 describe('the npm package', () => {
-  it('holds JavaScript and declarations, without the signer and without dependencies', async () => {
+  it('the npm package holds JavaScript and declarations, without the signer and without dependencies', async () => {
     const { stdout } = await run('tar', ['tzf', tarball]);
     const names = stdout.trim().split('\n');
     const strange = names.filter(
@@ -140,7 +140,7 @@ describe('the npm package', () => {
     );
   });
 
-  it('is installed beside gRPC as the guide of the greeter says', async () => {
+  it('the npm package is installed beside gRPC as in the guide of the greeter', async () => {
     const registry = await startNpmRegistry();
     const path = join(folder, 'greeter');
     mkdirSync(path);
@@ -156,7 +156,7 @@ describe('the npm package', () => {
     assert.equal((await runFile(join(path, 'main.mjs'))).stdout, 'loaded\n');
   });
 
-  it('is of use in a project of ES modules, and its inner modules are not', async () => {
+  it('the npm package can be imported in a project of ES modules, and its inner modules cannot', async () => {
     const path = await newProject('esm', { type: 'module' });
     const imports = exported.map((name) => `await import('kubespiffe/${name}');`).join('\n');
     writeFileSync(
@@ -166,7 +166,7 @@ describe('the npm package', () => {
     assert.equal((await runFile(join(path, 'main.js'))).stdout, 'ERR_PACKAGE_PATH_NOT_EXPORTED\n');
   });
 
-  it('is of use in a project of CommonJS', async () => {
+  it('the npm package can be used in a project of CommonJS', async () => {
     const path = await newProject('commonjs', { type: 'commonjs' });
     const requires = exported.map((name) => `Object.keys(require('kubespiffe/${name}')).length`).join(' && ');
     writeFileSync(join(path, 'main.js'), `console.log(${requires} > 0);`);
@@ -174,7 +174,7 @@ describe('the npm package', () => {
   });
 
   for (const type of ['module', 'commonjs']) {
-    it(`has declarations that a strict TypeScript project takes: ${type}`, async () => {
+    it(`the declarations of the npm package are valid in a strict TypeScript project: ${type}`, async () => {
       const path = await newProject(`typescript-${type}`, { type }, [
         '@types/node',
         'undici-types',
@@ -222,7 +222,7 @@ describe('the examples of the library', () => {
       ([, each]) => each,
     );
 
-    it(`has one for each function of ${name}, which runs`, async () => {
+    it(`each function of ${name} has an example, which runs`, async () => {
       const examples = examplesOf(source);
       assert.ok(functions.length > 0);
       for (const [index, each] of functions.entries()) {
@@ -257,7 +257,7 @@ describe('the examples of the guide and of the README', () => {
     assert.match(String(said), /is listening/);
   }
 
-  it('are all known to this test', () => {
+  it('all examples of the guide and of the README are known to this test', () => {
     const tested = ['server.mjs', 'fastify.mjs', 'grpc-server.mjs', 'client.mjs', 'workload-api.mjs'];
     assert.deepEqual(
       [...blocks.keys()],
@@ -265,13 +265,13 @@ describe('the examples of the guide and of the README', () => {
     );
   });
 
-  it('run: a client greets a server', async () => {
+  it('the example of a client greets the example of a server', async () => {
     await start('server.mjs');
     const { stdout } = await runFile(write('client.mjs', blocks.get('client.mjs') ?? ''));
     assert.equal(stdout, 'hello spiffe://example.org/ns/shop/sa/web\n');
   });
 
-  it('run: the same client greets a server of fastify', async () => {
+  it('the example of a client greets a server of fastify', async () => {
     await start('fastify.mjs');
     const code = (blocks.get('client.mjs') ?? '').replace(':8443', ':8444');
     assert.equal(
@@ -280,13 +280,13 @@ describe('the examples of the guide and of the README', () => {
     );
   });
 
-  it('run: the client greets the server of the README', async () => {
+  it('the example of a client greets the server of the README', async () => {
     await start('readme.mjs');
     const code = (blocks.get('client.mjs') ?? '').replace(':8443', ':8446');
     assert.equal((await runFile(write('client.mjs', code))).stdout, 'hello\n');
   });
 
-  it('run: a server of gRPC starts', () => start('grpc-server.mjs'));
+  it('the example of a gRPC server starts', () => start('grpc-server.mjs'));
 
   for (const [name, says] of [
     ['workload-api.mjs', 'spiffe://example.org/ns/shop/sa/web has a certificate and a token\n'],
@@ -294,7 +294,7 @@ describe('the examples of the guide and of the README', () => {
     ['api.mjs', '401\n'],
     ['common.cjs', 'memberOf(example.org)\n'],
   ] as const) {
-    it(`run: ${name}`, async () => {
+    it(`the example ${name} runs`, async () => {
       assert.equal((await runFile(write(name, blocks.get(name) ?? ''))).stdout, says);
     });
   }

@@ -228,7 +228,7 @@ export const peerCases: readonly PeerCase[] = [
     expected: { rule: 'chain', says: /leads to no root/ },
   },
   {
-    name: 'a workload below a CA with a critical extension that nobody knows',
+    name: 'a workload below a CA with an unknown critical extension',
     make: async ({ ca }) =>
       credentialsFor(webId, [await below(ca, { furtherExtensions: [unknownExtension(true)] }), ca]),
     expected: { rule: 'chain', says: /leads to no root/ },

@@ -104,7 +104,7 @@ const serialOf = (socket: tls.TLSSocket) => socket.getPeerX509Certificate()?.ser
 
 describe('an mTLS server', () => {
   for (const { name, make, expected } of peerCases) {
-    it(`${'id' in expected ? 'accepts' : 'refuses'} ${name}`, async (t) => {
+    it(`an mTLS server ${'id' in expected ? 'accepts' : 'refuses'} ${name}`, async (t) => {
       const seen: (string | undefined)[] = [];
       const server = createMtlsServer(
         (options) =>
@@ -136,7 +136,7 @@ describe('an mTLS server', () => {
     });
   }
 
-  it('refuses a client without a certificate, and one that the authorizer does not allow', async (t) => {
+  it('an mTLS server refuses a client without a certificate, and one that the authorizer does not allow', async (t) => {
     const server = createMtlsServer((options) => tls.createServer(options), {
       source: db,
       authorize: exactly(dbId),
@@ -156,7 +156,7 @@ describe('an mTLS server', () => {
     }
   });
 
-  it('accepts nobody where its options were changed so that clients show no certificate', async (t) => {
+  it('an mTLS server accepts no client if its options were changed so that clients show no certificate', async (t) => {
     const server = createMtlsServer(
       (options) => tls.createServer({ ...options, requestCert: false }, () => assert.fail('accepted')),
       { source: db, authorize: anybody },
@@ -170,7 +170,7 @@ describe('an mTLS server', () => {
   });
 
   for (const version of ['-tls1_2', '-tls1_3']) {
-    it(`resumes no session of OpenSSL: ${version}`, async (t) => {
+    it(`an mTLS server resumes no session of OpenSSL: ${version}`, async (t) => {
       const server = createMtlsServer(
         (options) => tls.createServer(options, (socket) => socket.end('hello')),
         {
@@ -194,7 +194,7 @@ describe('an mTLS server', () => {
     });
   }
 
-  it('shows a new certificate to new connections, and lets the others go on', async (t) => {
+  it('an mTLS server shows a new certificate to new connections, and keeps the open ones', async (t) => {
     const server = createMtlsServer((options) => tls.createServer(options, (socket) => socket.pipe(socket)), {
       source: db,
       authorize: exactly(webId),
@@ -217,7 +217,7 @@ describe('an mTLS server', () => {
     }
   });
 
-  it('stops following its source when it is closed', async () => {
+  it('an mTLS server stops following its source when it is closed', async () => {
     await using source = await openX509Source(volumes.db);
     const server = createMtlsServer((options) => tls.createServer(options), { source, authorize: anybody });
     assert.equal(source.events.listenerCount('update'), 1);
@@ -236,7 +236,7 @@ const contextOf = ({ svid }: X509Source) => ({
 
 describe('a TLS client', () => {
   for (const { name, make, expected } of peerCases) {
-    it(`${'id' in expected ? 'accepts' : 'refuses'} ${name}`, async (t) => {
+    it(`a TLS client ${'id' in expected ? 'accepts' : 'refuses'} ${name}`, async (t) => {
       const { keyPem, chainPem } = await make(world);
       let received = '';
       const server = tls.createServer({ key: keyPem, cert: chainPem }, (socket) => {
@@ -265,7 +265,7 @@ describe('a TLS client', () => {
     });
   }
 
-  it('resumes no session, so that the server is verified at each connection', async (t) => {
+  it('a TLS client resumes no session, so that the server is verified at each connection', async (t) => {
     const sockets: tls.TLSSocket[] = [];
     // A server that offers tickets, unlike ours.
     const server = https.createServer({ ...contextOf(db) }, (request, response) => {
@@ -299,7 +299,7 @@ describe('a TLS client', () => {
     assert.deepEqual([sockets.some((each) => each.isSessionReused()), asked], [false, 4]);
   });
 
-  it('without an identity of its own talks to a server that asks for none', async (t) => {
+  it('a TLS client without an identity can talk to a server that requires none', async (t) => {
     const server = createTlsServer((options) => tls.createServer(options, (socket) => socket.end('hello')), {
       source: db,
     });
@@ -312,7 +312,7 @@ describe('a TLS client', () => {
     assert.equal(await ask(exactly(dbId)), 'hello');
   });
 
-  it('is not made without an authorizer, or with nothing that verifies servers', () => {
+  it('a TLS client cannot be made without an authorizer, or without bundles that verify servers', () => {
     const incomplete = [{ source: web }, { authorize: anybody }] as unknown as Parameters<
       typeof createTlsClient
     >[0][];
@@ -491,7 +491,7 @@ for (const [wayName, way] of Object.entries(ways)) {
     for (const [serverName, startServer] of Object.entries(servers)) {
       for (const [clientName, ask] of Object.entries(clients)) {
         if (clientName === 'http2' && serverName !== 'http2') continue;
-        it(`connects a client of ${clientName} with a server of ${serverName}, over rotations`, async (t) => {
+        it(`${wayName} connects a client of ${clientName} with a server of ${serverName}, over rotations`, async (t) => {
           const port = await startServer(t, way.secure);
           for (let count = 0; count < 2; count++) {
             assert.equal(await ask(port, way.client(exactly(dbId))), String(way.seen));
@@ -507,17 +507,18 @@ for (const [wayName, way] of Object.entries(ways)) {
       }
     }
 
-    it('connects a client and a server of @grpc/grpc-js, over rotations', (t) => connectGrpc(t, way));
+    it(`${wayName} connects a client and a server of @grpc/grpc-js, over rotations`, (t) =>
+      connectGrpc(t, way));
   });
 }
 
 describe('mTLS of libraries', () => {
-  it('refuses a request without TLS', async (t) => {
+  it('an mTLS server of node:https refuses a request without TLS', async (t) => {
     const port = await (servers.https as Serve)(t, (ways['mTLS with files'] as Way).secure);
     await assert.rejects(once(httpGet({ host: '127.0.0.1', port }), 'response'));
   });
 
-  it('names the client to the handlers of @grpc/grpc-js: unary and streams, behind an interceptor', async (t) => {
+  it('handlers of @grpc/grpc-js get the ID of the client: unary and streams, behind an interceptor', async (t) => {
     const bytes = (value: Buffer) => value;
     const codec = {
       ...{ requestSerialize: bytes, requestDeserialize: bytes },

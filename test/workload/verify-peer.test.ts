@@ -52,7 +52,7 @@ function refusalOf(run: () => unknown): PeerRefusedError {
 
 describe('the certificate chain of a peer', () => {
   for (const { name, make, expected } of peerCases) {
-    it(`is ${'id' in expected ? 'accepted' : 'refused'}: ${name}`, async () => {
+    it(`the chain of a peer is ${'id' in expected ? 'accepted' : 'refused'}: ${name}`, async () => {
       const chain = ders((await make(world)).chainPem);
       if ('id' in expected) return assert.equal(verify(chain).uri, expected.id);
       const { rule, message, code } = refusalOf(() => verify(chain));
@@ -179,7 +179,7 @@ describe('an authorizer', () => {
   });
 
   for (const [name, make] of [
-    ['an ID that is none', () => exactly('web')],
+    ['a text that is not an ID', () => exactly('web')],
     ['the ID of a trust domain', () => exactly('spiffe://example.org')],
     ['an empty list', () => oneOf([])],
     ['a list with a wildcard', () => oneOf(['spiffe://example.org/ns/*'])],

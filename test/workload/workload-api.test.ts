@@ -75,7 +75,7 @@ const derOf = ({ svid }: X509Source) =>
   Buffer.from(svid.chainPem.replaceAll(/-----.*-----|\n/g, ''), 'base64');
 
 describe('an X509Source from a Workload API', () => {
-  it('gives key, chain, ID and the bundles of all trust domains', async (t) => {
+  it('an X509Source on a Workload API gives key, chain, ID and the bundles of all trust domains', async (t) => {
     const { socket } = await serve(t, createWorkload(home, withRoots()));
     await using source = await connectX509Source(socket);
     assert.equal(source.svid.id.uri, webId);
@@ -85,7 +85,7 @@ describe('an X509Source from a Workload API', () => {
     assert.deepEqual(source.bundles.get('example.com')?.roots[0]?.der, Buffer.from(partner.ca.facts.der));
   });
 
-  it('takes a new certificate within a second, and keeps the same bundles', async (t) => {
+  it('an X509Source on a Workload API takes a new certificate within a second, and keeps the same bundles', async (t) => {
     const workload = createWorkload(home, withRoots());
     const { socket } = await serve(t, workload);
     await using source = await connectX509Source(socket, { pollMs: 60_000 });
@@ -97,7 +97,7 @@ describe('an X509Source from a Workload API', () => {
     assert.equal(source.bundles, bundles);
   });
 
-  it('gives up the bundle of a trust domain that is not federated any more', async (t) => {
+  it('an X509Source on a Workload API drops the bundle of a trust domain that is not federated any more', async (t) => {
     const workload = createWorkload(home, withRoots());
     const { socket } = await serve(t, workload);
     await using source = await connectX509Source(socket);
@@ -107,7 +107,7 @@ describe('an X509Source from a Workload API', () => {
     assert.deepEqual([...source.bundles.keys()], ['example.org']);
   });
 
-  it('uses the identity with the hint that was asked for, and the first one by default', async (t) => {
+  it('an X509Source on a Workload API uses the identity with the wanted hint, and the first one by default', async (t) => {
     const svids = [await issueSvid(home, '/internal', 'internal'), await issueSvid(home, '/external', 'ext')];
     const { socket } = await serve(t, createWorkload(home, stateOf(svids, [home])));
     const idWith = async (options: { readonly hint?: string }) => {
@@ -118,7 +118,7 @@ describe('an X509Source from a Workload API', () => {
     assert.equal(await idWith({ hint: 'ext' }), '/external');
   });
 
-  it('survives a restart of the server without a problem, and takes what is new', async (t) => {
+  it('an X509Source survives a restart of the Workload API without a problem, and takes new certificates', async (t) => {
     const { socket, stop } = await serve(t, createWorkload(home, withRoots()));
     await using source = await connectX509Source(socket);
     const problems: KubespiffeError[] = [];
@@ -131,7 +131,7 @@ describe('an X509Source from a Workload API', () => {
     assert.deepEqual(problems, []);
   });
 
-  it('keeps the last good certificate while there is no server, and reports it once', async (t) => {
+  it('an X509Source keeps the last good certificate while there is no Workload API, and reports it once', async (t) => {
     const { socket, stop } = await serve(t, createWorkload(home, withRoots()));
     await using source = await connectX509Source(socket);
     const reported = once(source.events, 'problem', soon());
@@ -145,7 +145,7 @@ describe('an X509Source from a Workload API', () => {
     assert.deepEqual(derOf(source), Buffer.concat(first.chain));
   });
 
-  it('keeps the last good certificate when the workload loses its identity, and says so', async (t) => {
+  it('an X509Source keeps the last good certificate when the workload loses its identity, and reports it', async (t) => {
     const workload = createWorkload(home, withRoots());
     const { socket } = await serve(t, workload);
     await using source = await connectX509Source(socket);
@@ -159,7 +159,7 @@ describe('an X509Source from a Workload API', () => {
     assert.deepEqual(derOf(source), Buffer.concat(second.chain));
   });
 
-  it('waits for a server that starts later, and for an identity', async (t) => {
+  it('an X509Source waits for a Workload API that starts later, and for an identity', async (t) => {
     const socket = newSocket();
     const opening = connectX509Source(socket);
     const workload = createWorkload(home, stateOf([], []));
@@ -169,7 +169,7 @@ describe('an X509Source from a Workload API', () => {
     assert.equal(source.svid.id.uri, webId);
   });
 
-  it('ends by its signal, before and after it is open', async (t) => {
+  it('an X509Source on a Workload API ends by its signal, before and after it is open', async (t) => {
     const ended = new AbortController();
     const opening = connectX509Source(newSocket(), { signal: ended.signal });
     ended.abort();
@@ -186,7 +186,7 @@ describe('an X509Source from a Workload API', () => {
     assert.deepEqual(derOf(source), Buffer.concat(first.chain));
   });
 
-  it('reports a certificate that is not renewed in time, although no response comes', async (t) => {
+  it('an X509Source reports a certificate that is not renewed in time, although no response comes', async (t) => {
     const { socket } = await serve(t, createWorkload(home, withRoots()));
     let ahead = 0;
     await using source = await connectX509Source(socket, { pollMs: 5, now: () => Date.now() + ahead });
@@ -196,7 +196,7 @@ describe('an X509Source from a Workload API', () => {
     assert.match((problem as KubespiffeError).message, /X509-SVID at unix:\S+: .*not renewed in time/);
   });
 
-  it('does not keep the process alive, and does not print the key', async (t) => {
+  it('an X509Source on a Workload API does not keep the process alive, and does not print the key', async (t) => {
     const { socket } = await serve(t, createWorkload(home, withRoots()));
     const module = join(import.meta.dirname, '../../workload/workload-api.ts');
     const code = `const { connectX509Source, connectBundleSource } = await import('${module}');
@@ -208,7 +208,7 @@ describe('an X509Source from a Workload API', () => {
     assert.doesNotMatch(stdout, /PRIVATE KEY/);
   });
 
-  it('serves mTLS: a new certificate for new connections, while open ones go on', async (t) => {
+  it('mTLS over an X509Source uses a new certificate for new connections, while open ones continue', async (t) => {
     const workload = createWorkload(home, withRoots());
     const { socket } = await serve(t, workload);
     await using source = await connectX509Source(socket);
@@ -240,7 +240,7 @@ describe('an X509Source from a Workload API', () => {
 });
 
 describe('a BundleSource from a Workload API', () => {
-  it('gives roots and JWT keys of all trust domains, and takes new ones', async (t) => {
+  it('a BundleSource on a Workload API gives roots and JWT keys of all trust domains, and takes new ones', async (t) => {
     const workload = createWorkload(home, withRoots());
     const { socket } = await serve(t, workload);
     await using source = await connectBundleSource(socket);
@@ -259,7 +259,7 @@ describe('a BundleSource from a Workload API', () => {
     ['no JWT keys', () => ({ ...withRoots(), jwtBundles: new Map() }), 1, 0],
     ['nothing but JWT keys', () => ({ ...withRoots(), x509Bundles: new Map() }), 0, 1],
   ] as readonly [string, () => WorkloadState, number, number][]) {
-    it(`has no problem where the workload gets ${what}`, async (t) => {
+    it(`a BundleSource on a Workload API has no problem if the workload gets ${what}`, async (t) => {
       const { socket } = await serve(t, createWorkload(home, state()));
       await using source = await connectBundleSource(socket, { pollMs: 5 });
       source.events.on('problem', assert.fail);
@@ -270,7 +270,7 @@ describe('a BundleSource from a Workload API', () => {
 });
 
 describe('a JwtSource from a Workload API', () => {
-  it('gives a token that the bundles of the same Workload API verify, and keeps it', async (t) => {
+  it('a JwtSource on a Workload API gives a token that the bundles there verify, and keeps it', async (t) => {
     const { socket } = await serve(t, createWorkload(home, withRoots()));
     const tokens = connectJwtSource(socket);
     const svid = await tokens.get('vault');
@@ -280,7 +280,7 @@ describe('a JwtSource from a Workload API', () => {
     assert.notEqual(await tokens.get(['vault', 'api']), svid);
   });
 
-  it('gives the token of the identity with the hint that was asked for', async (t) => {
+  it('a JwtSource on a Workload API gives the token of the identity with the wanted hint', async (t) => {
     const svids = [await issueSvid(home, '/internal', 'internal'), await issueSvid(home, '/external', 'ext')];
     const { socket } = await serve(t, createWorkload(home, stateOf(svids, [home])));
     assert.equal((await connectJwtSource(socket).get('vault')).id.path, '/internal');
@@ -291,7 +291,7 @@ describe('a JwtSource from a Workload API', () => {
     });
   });
 
-  it('gives the known token while there is no server, reports it, and then gives none', async (t) => {
+  it('a JwtSource gives the known token while there is no Workload API, reports that, and then gives none', async (t) => {
     const { socket, stop } = await serve(t, createWorkload(home, withRoots()));
     let ahead = 0;
     const tokens = connectJwtSource(socket, { now: () => Date.now() + ahead });
@@ -306,7 +306,7 @@ describe('a JwtSource from a Workload API', () => {
     await assert.rejects(tokens.get('vault'), { code: 'WORKLOAD_API_UNAVAILABLE' });
   });
 
-  it('does not wait for ever for a server that never answers', async (t) => {
+  it('a JwtSource does not wait forever for a Workload API that never answers', async (t) => {
     const socket = await answering(t, () => undefined);
     await assert.rejects(connectJwtSource(socket, { timeoutMs: 200 }).get('vault'), {
       code: 'WORKLOAD_API_UNAVAILABLE',
@@ -314,7 +314,7 @@ describe('a JwtSource from a Workload API', () => {
     });
   });
 
-  it('takes no token that is for another audience, or none at all', async (t) => {
+  it('a JwtSource refuses a token of the Workload API that is for another audience, or is not a token', async (t) => {
     const token = jwtSvid(home, { sub: webId, aud: ['other'] });
     for (const [svids, says] of [
       [[{ spiffe_id: webId, svid: token }], /unusable token: the audience "vault" is not/],
@@ -330,7 +330,7 @@ describe('a JwtSource from a Workload API', () => {
     }
   });
 
-  it('says what the Workload API refuses', async (t) => {
+  it('a JwtSource reports the reason of a refusal by the Workload API', async (t) => {
     const { socket } = await serve(t, createWorkload(home, withRoots()));
     await assert.rejects(connectJwtSource(socket).get([]), {
       code: 'WORKLOAD_API_UNAVAILABLE',
@@ -348,7 +348,7 @@ describe('an address of a Workload API that is refused', () => {
     ['a path that is too long', `unix:///${'a'.repeat(120)}`, /has 121 bytes; a socket has at most 107/],
     ['an address on the network', 'tcp://10.0.0.1:8080', /not an address of loopback/],
   ] as const) {
-    it(`is ${what}`, async () => {
+    it(`a source refuses an address of the Workload API: ${what}`, async () => {
       const refused = { code: 'WORKLOAD_API_UNAVAILABLE', message: says };
       await assert.rejects(connectX509Source(socket), refused);
       await assert.rejects(connectBundleSource(socket), refused);
@@ -470,7 +470,7 @@ const bad: readonly [what: string, start: (t: TestContext) => Promise<string>, s
     /the connection was closed \(unavailable\)/,
   ],
   [
-    'the response is no protobuf',
+    'the response is not protobuf',
     (t) => sending(t, framed(Buffer.from('garbage'))),
     /cannot be used: .*protobuf/,
   ],
@@ -491,7 +491,7 @@ const bad: readonly [what: string, start: (t: TestContext) => Promise<string>, s
   ],
   ['the response has no identity', (t) => sending(t, framed(Buffer.alloc(0))), /it has no identity/],
   [
-    'the chain is no DER',
+    'the chain is not DER',
     (t) => sending(t, responseWith({ x509_svid: Buffer.from('garbage') })),
     /its chain cannot be read/,
   ],
@@ -510,9 +510,9 @@ const bad: readonly [what: string, start: (t: TestContext) => Promise<string>, s
   ],
 ];
 
-describe('an X509Source does not open', () => {
+describe('opening an X509Source on a Workload API', () => {
   for (const [what, start, says] of bad) {
-    it(`where ${what}`, async (t) => {
+    it(`an X509Source on a Workload API does not open if ${what}`, async (t) => {
       const socket = await start(t);
       await assert.rejects(connectX509Source(socket, { timeoutMs: 300 }), (error: KubespiffeError) => {
         assert.match(error.code, /^(WORKLOAD_API_UNAVAILABLE|SVID_INVALID)$/);
@@ -522,7 +522,7 @@ describe('an X509Source does not open', () => {
     });
   }
 
-  it('where the call is refused as invalid, and does not try again', async (t) => {
+  it('an X509Source does not open if its call is refused as invalid, and does not try again', async (t) => {
     let calls = 0;
     const socket = await answering(t, (stream) => {
       calls += 1;
@@ -537,7 +537,7 @@ describe('an X509Source does not open', () => {
 });
 
 describe('a response that cannot be used', () => {
-  it('leaves the last good certificate in use, and the next good one replaces it', async (t) => {
+  it('a response that cannot be used leaves the last good certificate in use, until the next good one', async (t) => {
     const workload = createWorkload(home, withRoots());
     const { socket } = await serve(t, workload);
     await using source = await connectX509Source(socket);
@@ -560,7 +560,7 @@ describe('a response that cannot be used', () => {
     assert.deepEqual(derOf(source), Buffer.concat(second.chain));
   });
 
-  it('in one federated bundle does not hold up a new certificate', async (t) => {
+  it('an invalid federated bundle in a response does not delay a new certificate', async (t) => {
     const workload = createWorkload(home, withRoots());
     const { socket } = await serve(t, workload);
     await using source = await connectX509Source(socket);
@@ -575,7 +575,7 @@ describe('a response that cannot be used', () => {
     assert.deepEqual(source.bundles.get('example.com')?.roots[0]?.der, Buffer.from(partner.ca.facts.der));
   });
 
-  it('cannot give the roots of a federated trust domain to ours, nor ours to another', async (t) => {
+  it('a response cannot give the roots of a federated trust domain to ours, nor ours to another', async (t) => {
     const state = stateOf([first], [home]);
     const x509Bundles = new Map([['example.com', [home.ca.facts.der]]]);
     const { socket } = await serve(t, createWorkload(home, { ...state, x509Bundles }));
@@ -591,7 +591,7 @@ describe('a response that cannot be used', () => {
     assert.deepEqual(other.bundles.get('example.org')?.roots[0]?.der, Buffer.from(home.ca.facts.der));
   });
 
-  it('of JWT bundles leaves out keys for other things, and takes those that are marked as in a SPIFFE bundle', async (t) => {
+  it('a response of JWT bundles is read without keys for other uses, and with those for a SPIFFE bundle', async (t) => {
     const { keys } = JSON.parse(stateOf([first], [home]).jwtBundles.get('example.org')?.jwks ?? '{}');
     const marked = [
       { ...keys[0], use: 'jwt-svid' },

@@ -38,7 +38,7 @@ const files = (credentials: Credentials | string, roots = ca.pem) => ({
 });
 
 describe('X509Source', () => {
-  it('gives key, chain, ID and roots of a volume', async () => {
+  it('an X509Source gives key, chain, ID and roots of a volume', async () => {
     const chained = await credentialsFor(id, [intermediate, ca]);
     await using source = await openX509Source(newVolume(folder, files(chained)));
     assert.equal(source.svid.id.uri, id);
@@ -47,7 +47,7 @@ describe('X509Source', () => {
     assert.deepEqual([...source.bundles.keys()], ['example.org']);
   });
 
-  it('takes a new certificate as soon as the volume is swapped', async () => {
+  it('an X509Source takes a new certificate as soon as the volume is swapped', async () => {
     const volume = newVolume(folder, files(first));
     await using source = await openX509Source(volume, { pollMs: 60_000 });
     const updated = once(source.events, 'update', { signal: AbortSignal.timeout(5_000) });
@@ -56,7 +56,7 @@ describe('X509Source', () => {
     assert.equal(source.svid.chainPem, second.chainPem);
   });
 
-  it('takes a new certificate where the file system reports no changes', async () => {
+  it('an X509Source takes a new certificate where the file system reports no changes', async () => {
     const volume = newVolume(folder, files(first));
     // The watched folder is removed and another one gets its name, of which the watch reports nothing.
     await using source = await openX509Source(join(volume, '..data'), { pollMs: 20 });
@@ -66,7 +66,7 @@ describe('X509Source', () => {
     assert.equal(source.svid.chainPem, second.chainPem);
   });
 
-  it('replaces the roots alone, and keeps the same SVID', async () => {
+  it('an X509Source can replace the roots alone, and keeps the same SVID', async () => {
     const other = await makeCa();
     const volume = newVolume(folder, files(first));
     await using source = await openX509Source(volume);
@@ -78,7 +78,7 @@ describe('X509Source', () => {
     assert.equal(source.svid, svid);
   });
 
-  it('follows roots that are in a volume of their own', async () => {
+  it('an X509Source follows roots that are in a volume of their own', async () => {
     const other = await makeCa();
     const roots = newVolume(folder, { 'roots.pem': ca.pem });
     const volume = newVolume(folder, { 'credentials.pem': first.pem });
@@ -91,7 +91,7 @@ describe('X509Source', () => {
     assert.equal(source.bundles.get('example.org')?.roots.length, 2);
   });
 
-  it('reports a problem once, keeps the last good certificate, and takes the next good one', async () => {
+  it('an X509Source reports a problem once, keeps the last good certificate, and takes the next good one', async () => {
     const volume = newVolume(folder, files(first));
     await using source = await openX509Source(volume, { pollMs: 10 });
     const problems: KubespiffeError[] = [];
@@ -117,7 +117,7 @@ describe('X509Source', () => {
     );
   });
 
-  it('does not replace a good certificate by one that none of its roots has signed', async () => {
+  it('an X509Source does not replace a good certificate by one that no root has signed', async () => {
     const volume = newVolume(folder, files(first));
     await using source = await openX509Source(volume, { pollMs: 5 });
     const reported = once(source.events, 'problem', { signal: AbortSignal.timeout(5_000) });
@@ -130,7 +130,7 @@ describe('X509Source', () => {
     assert.equal(source.svid.chainPem, first.chainPem);
   });
 
-  it('reports a certificate that is not renewed in time, and again when it has expired', async () => {
+  it('an X509Source reports a certificate that is not renewed in time, and again when it has expired', async () => {
     const volume = newVolume(folder, files(await credentialsFor(id, ca, { from: 0, to: 1_000 })));
     let ahead = 0;
     await using source = await openX509Source(volume, { pollMs: 5, now: () => Date.now() + ahead });
@@ -147,13 +147,13 @@ describe('X509Source', () => {
     assert.equal(source.svid.id.uri, id);
   });
 
-  it('uses a certificate that is not valid yet, since the clock of its peers decides', async () => {
+  it('an X509Source uses a certificate that is not valid yet, because the clock of its peers decides', async () => {
     const volume = newVolume(folder, files(first));
     await using source = await openX509Source(volume, { now: () => Date.now() - 86_400_000 });
     assert.equal(source.svid.chainPem, first.chainPem);
   });
 
-  it('reports problems of the start to those who listen afterwards', async () => {
+  it('an X509Source reports problems of its start to later listeners', async () => {
     const foreign = await makeCa({ trustDomain: 'example.com' });
     const volume = newVolume(folder, files(first, foreign.pem));
     await using source = await openX509Source(volume);
@@ -161,7 +161,7 @@ describe('X509Source', () => {
     assert.match((problem as KubespiffeError).message, /no root of example\.org, the trust domain of this/);
   });
 
-  it('ends by its signal', async () => {
+  it('an X509Source ends by its signal', async () => {
     const volume = newVolume(folder, files(first));
     const ended = new AbortController();
     const source = await openX509Source(volume, { pollMs: 5, signal: ended.signal });
@@ -172,7 +172,7 @@ describe('X509Source', () => {
     await assert.rejects(openX509Source(volume, { signal: ended.signal }), { name: 'AbortError' });
   });
 
-  it('does not keep the process alive', async () => {
+  it('an X509Source does not keep the process alive, and does not print the key', async () => {
     const volume = newVolume(folder, files(first));
     const module = join(import.meta.dirname, '../../workload/x509-source.ts');
     const code = `const { openX509Source } = await import('${module}');
@@ -235,9 +235,9 @@ function readOk(credentials: Credentials) {
   return read.value;
 }
 
-describe('X509Source does not open a folder', () => {
+describe('opening an X509Source on a folder', () => {
   for (const [what, make, says] of bad) {
-    it(`where ${what}`, async () => {
+    it(`an X509Source does not open a folder if ${what}`, async () => {
       const volume = newVolume(folder, await make());
       await assert.rejects(openX509Source(volume), (error: KubespiffeError) => {
         assert.match(error.code, /^(SVID|BUNDLE)_INVALID$/);
@@ -250,7 +250,7 @@ describe('X509Source does not open a folder', () => {
 });
 
 describe('files in the middle of a rotation', () => {
-  it('are never a key with another certificate, nor roots of another moment, in 10,000 swaps of ..data', async () => {
+  it('files in a rotation are never a key with another certificate, nor mixed roots, in 10,000 swaps of ..data', async () => {
     const pairs = await Promise.all(Array.from({ length: 4 }, () => credentialsFor(id, ca)));
     const states = pairs.map((pair, index) => files(pair, `# ${index}\n${ca.pem}`));
     let removed = 0;
@@ -295,7 +295,7 @@ describe('files in the middle of a rotation', () => {
     assert.ok(removed > 1_000, `a removed folder was met ${removed} times`);
   });
 
-  it('are refused in every state in which a writer that overwrites them leaves them', async () => {
+  it('files in a rotation are refused in every state in which a writer that overwrites them leaves them', async () => {
     const folderOfFiles = await mkdtemp(join(folder, 'plain-'));
     const path = join(folderOfFiles, 'credentials.pem');
     const [old, fresh] = [first.pem, second.pem];

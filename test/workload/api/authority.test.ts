@@ -60,7 +60,7 @@ const connection = (headers: Buffer, flags = endHeaders) =>
   ]);
 
 describe('the :authority of requests over a Unix socket', () => {
-  it('may be the path of the socket, as gRPC for Java sends it', async (t) => {
+  it('the :authority of a request over a Unix socket may be the path of the socket, as gRPC for Java sends it', async (t) => {
     const home = await makeTrustDomain('example.org');
     const { source } = createWorkload(home, stateOf([await issueSvid(home, '/ns/shop/sa/web')], [home]));
     const socketPath = join(folder, 'api.sock');
@@ -101,12 +101,12 @@ describe('the :authority of requests over a Unix socket', () => {
     ],
   ];
   for (const [where, before, expected] of cases) {
-    it(`gets hyphens in place of slashes, and nothing else changes: ${where}`, () => {
+    it(`the :authority gets hyphens in place of slashes, and nothing else changes: ${where}`, () => {
       assert.deepEqual(createRepair()(connection(before)), connection(expected));
     });
   }
 
-  it('is found behind padding and priority', () => {
+  it('the :authority is found behind padding and priority', () => {
     const padded = (headers: Buffer) => Buffer.concat([Buffer.of(3), priority, headers, Buffer.alloc(3)]);
     const flags = endHeaders | 0x08 | 0x20;
     assert.deepEqual(
@@ -115,7 +115,7 @@ describe('the :authority of requests over a Unix socket', () => {
     );
   });
 
-  it('is the same however the bytes are cut', () => {
+  it('the repaired request is the same for every way of cutting its bytes', () => {
     const whole = connection(request(path));
     const cuts = fc.array(fc.integer({ min: 0, max: whole.length }), { maxLength: 20 });
     fc.assert(
@@ -130,7 +130,7 @@ describe('the :authority of requests over a Unix socket', () => {
     );
   });
 
-  it('of any bytes, passes on as many, and holds back no more than a frame', () => {
+  it('the repair of any bytes passes on as many, and holds back no more than a frame', () => {
     const bytes = fc.uint8Array({ maxLength: 2_000 });
     fc.assert(
       fc.property(fc.array(bytes, { maxLength: 20 }), (chunks) => {

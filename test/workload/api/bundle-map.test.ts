@@ -30,7 +30,7 @@ describe('the bundles that the token endpoint gives', () => {
     [ours, partner] = await Promise.all([bundleOf(own), bundleOf('partner.example')]);
   });
 
-  it('are the JWT keys of the own trust domain, and roots and keys of the others', () => {
+  it('an answer of the endpoint has the JWT keys of the own trust domain, and roots and keys of the others', () => {
     const map = read({ trust_domains: { [own]: ours, 'partner.example': partner } });
     assert.ok(map.ok);
     const sizes = [...map.value.bundles].map(([name, { roots, jwtKeys }]) => [
@@ -45,7 +45,7 @@ describe('the bundles that the token endpoint gives', () => {
     assert.deepEqual([map.value.refreshHintSeconds, map.value.leftOut], [300, []]);
   });
 
-  it('leave out another trust domain that cannot be used, such as one with roots of this one', () => {
+  it('a trust domain with an unusable bundle is left out, for example one with roots of the own trust domain', () => {
     const map = read({ trust_domains: { [own]: ours, 'a.example': { keys: 'none' }, 'b.example': ours } });
     assert.ok(map.ok);
     assert.match(map.value.leftOut.join(), /a\.example.*b\.example: .*is of the trust domain example\.org/);
@@ -64,7 +64,7 @@ describe('the bundles that the token endpoint gives', () => {
     ],
   ];
   for (const [what, value, reason] of unusable) {
-    it(`cannot be used with ${what}`, () => {
+    it(`an answer of the endpoint is refused with ${what}`, () => {
       const map = read(value);
       assert.match(map.ok ? '' : map.reason, reason);
     });

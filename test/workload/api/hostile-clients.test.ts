@@ -107,18 +107,18 @@ describe('a client of the Workload API', () => {
       framed(Buffer.from([0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f])),
     ],
     [
-      'a message of 4 GB by its own words',
+      'a message that claims a length of 4 GB',
       status.RESOURCE_EXHAUSTED,
       framed(Buffer.alloc(8), { length: 0xffff_ffff }),
     ],
     [
-      'a compressed message that is none',
+      'a message that is marked as compressed and is not',
       status.INTERNAL,
       framed(Buffer.from('xx'), { isCompressed: true }),
       { 'grpc-encoding': 'gzip' },
     ],
     [
-      'a compression that nobody knows',
+      'an unknown compression',
       status.UNIMPLEMENTED,
       framed(Buffer.alloc(2), { isCompressed: true }),
       { 'grpc-encoding': 'rot13' },
@@ -127,10 +127,15 @@ describe('a client of the Workload API', () => {
     ['half a message', status.UNIMPLEMENTED, framed(Buffer.alloc(2), { length: 100 })],
     ['two messages', status.UNIMPLEMENTED, Buffer.concat([framed(Buffer.alloc(0)), framed(Buffer.alloc(0))])],
     ['another content type', undefined, framed(Buffer.alloc(0)), { 'content-type': 'application/json' }],
-    ['a deadline that is none', status.INTERNAL, framed(Buffer.alloc(0)), { 'grpc-timeout': 'soon' }],
+    [
+      'a deadline that is not a duration',
+      status.INTERNAL,
+      framed(Buffer.alloc(0)),
+      { 'grpc-timeout': 'soon' },
+    ],
   ];
   for (const [what, expected, body, headers] of garbage) {
-    it(`that sends ${what} is refused, and others are served`, async () => {
+    it(`a client that sends ${what} is refused, and others are served`, async () => {
       await withSession(async (session) => {
         for (const method of ['FetchJWTSVID', 'ValidateJWTSVID']) {
           const { grpcStatus, http } = await call(session, method, body, headers);
@@ -141,7 +146,7 @@ describe('a client of the Workload API', () => {
     });
   }
 
-  it('that calls a method that nobody knows is refused', async () => {
+  it('a client that calls an unknown method is refused', async () => {
     await withSession(async (session) => {
       for (const method of ['FetchWITSVID', 'fetchX509SVID', '']) {
         const { grpcStatus } = await call(session, method, framed(Buffer.alloc(0)));
@@ -150,7 +155,7 @@ describe('a client of the Workload API', () => {
     });
   });
 
-  const strangers: [string, string][] = [
+  const otherProtocols: [string, string][] = [
     ['HTTP/1.1, as a web page does', 'GET /SpiffeWorkloadAPI/FetchX509SVID HTTP/1.1\r\nHost: x\r\n\r\n'],
     ['TLS', '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003'.padEnd(64, 'x')],
     [
@@ -158,8 +163,8 @@ describe('a client of the Workload API', () => {
       'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxxxxxxxxxxxxxxxxxxxxxx',
     ],
   ];
-  for (const [what, text] of strangers) {
-    it(`that speaks ${what} is disconnected, and others are served`, async () => {
+  for (const [what, text] of otherProtocols) {
+    it(`a client that speaks ${what} is disconnected, and others are served`, async () => {
       const socket = connect(path());
       socket.write(Buffer.from(text, 'latin1'));
       const received: Buffer[] = [];
@@ -170,7 +175,7 @@ describe('a client of the Workload API', () => {
     });
   }
 
-  it('that opens 10,000 streams holds up nobody, and costs no more than those that are allowed', async () => {
+  it('a client that opens 10,000 streams delays no other, and gets only the allowed number of streams', async () => {
     await waitFor('the end of earlier streams', () => workload.listening() === 0);
     await withSession(async (session) => {
       await once(session, 'remoteSettings');
@@ -199,11 +204,11 @@ describe('a client of the Workload API', () => {
       { 'content-type': 'application/grpc', te: 'trailers', 'workload.spiffe.io': 'true' },
     ],
     ['a method without metadata', 'FetchX509SVID', { 'content-type': 'application/grpc' }],
-    ['a method that nobody knows', 'FetchWITSVID', { 'content-type': 'application/grpc' }],
+    ['an unknown method', 'FetchWITSVID', { 'content-type': 'application/grpc' }],
     ['another content type', 'FetchX509SVID', {}],
   ];
   for (const [what, method, headers] of calls) {
-    it(`that calls and cancels ${what} without end is disconnected, and others are served`, async () => {
+    it(`a client that calls and cancels ${what} without end is disconnected, and others are served`, async () => {
       await withSession(async (session) => {
         let count = 0;
         for (; count < 5_000 && !session.closed && !session.destroyed; count += 1) {
@@ -222,7 +227,7 @@ describe('a client of the Workload API', () => {
     });
   }
 
-  it('that connects over TCP demands the header too', async () => {
+  it('a client that connects over TCP needs the header too', async () => {
     const [port = 0] = await freePorts(1);
     for (const host of ['127.0.0.1', '[::1]']) {
       await using overTcp = await serve({ source: workload.source }, `tcp://${host}:${port}`);
@@ -274,7 +279,7 @@ describe('ValidateJWTSVID', () => {
     ],
   ];
   for (const [what, token, reason] of tokens) {
-    it(`refuses a token ${what}`, async () => {
+    it(`ValidateJWTSVID refuses a token ${what}`, async () => {
       const refused = await ask(served.client, 'ValidateJWTSVID', { audience: 'a', svid: token() });
       assert.ok('code' in refused, JSON.stringify(refused));
       assert.equal(refused.code, status.INVALID_ARGUMENT);
@@ -282,7 +287,7 @@ describe('ValidateJWTSVID', () => {
     });
   }
 
-  it('returns claims with strange names as they are, in a form that every client reads', async () => {
+  it('ValidateJWTSVID returns claims with strange names unchanged, in a form that every client reads', async () => {
     const strange = JSON.parse('{"__proto__":{"isAdmin":true},"constructor":"x","":1}');
     const token = tokenOf(
       home.tokens,
@@ -296,7 +301,7 @@ describe('ValidateJWTSVID', () => {
 });
 
 describe('FetchJWTSVID', () => {
-  it('refuses an audience that is not UTF-8', async () => {
+  it('FetchJWTSVID refuses an audience that is not UTF-8', async () => {
     const request = framed(Buffer.from([0x0a, 0x02, 0xc3, 0x28]));
     const { grpcStatus } = await withSession((session) => call(session, 'FetchJWTSVID', request));
     assert.equal(grpcStatus, status.INVALID_ARGUMENT);
@@ -339,7 +344,7 @@ describe('a token endpoint behind the Workload API', () => {
     ['answers with status 500', (response) => response.writeHead(500).end('{}')],
     ['redirects', (response) => response.writeHead(302, { location: 'https://localhost/' }).end()],
     ['gives no token', given(undefined)],
-    ['gives what is no token', given('not a token')],
+    ['gives a text that is not a token', given('not a token')],
     [
       'gives a token for another audience',
       (response) => given(jwtSvid(home, { sub: svid.spiffeId, aud: ['b'] }))(response),
@@ -350,7 +355,7 @@ describe('a token endpoint behind the Workload API', () => {
     ],
   ];
   for (const [what, act] of answers) {
-    it(`that ${what} makes FetchJWTSVID unavailable, and no other method`, async () => {
+    it(`a token endpoint that ${what} makes FetchJWTSVID unavailable, and no other method`, async () => {
       answer = act;
       const refused = await ask(withTokens.client, 'FetchJWTSVID', { audience: ['a'] });
       assert.ok('code' in refused, JSON.stringify(refused));
@@ -360,7 +365,7 @@ describe('a token endpoint behind the Workload API', () => {
     });
   }
 
-  it('that never answers holds up callers of FetchJWTSVID alone, as long as they want to wait', async () => {
+  it('a token endpoint that never answers delays only callers of FetchJWTSVID, until their deadline', async () => {
     const asked = Promise.withResolvers<void>();
     answer = () => asked.resolve();
     const refused = new Promise<ServiceError | null>((resolve) => {

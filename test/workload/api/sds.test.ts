@@ -149,7 +149,7 @@ const partnerContext = [['partner.example', 'spiffe://partner.example']];
 for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
   describe(`Envoy's Secret Discovery Service, ${form}`, () => {
     for (const name of ['default', 'spiffe://example.org/ns/shop/sa/web']) {
-      it(`gives the certificate with its key by the name ${name}`, async (t) => {
+      it(`${form} gives the certificate with its key by the name ${name}`, async (t) => {
         const { client } = await serve(t, stateOf([svid], [home, partner]));
         const stream = open(client, form);
         stream.ask([name]);
@@ -168,7 +168,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       ['spiffe://partner.example', partnerContext],
       ['ALL', [...ownContext, ...partnerContext]],
     ] as const) {
-      it(`gives the roots of each trust domain for itself by the name ${name}`, async (t) => {
+      it(`${form} gives the roots of each trust domain for itself by the name ${name}`, async (t) => {
         const { client } = await serve(t, stateOf([svid], [partner, home]));
         const stream = open(client, form);
         stream.ask([name]);
@@ -178,7 +178,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       });
     }
 
-    it('gives several SVIDs by their IDs, and the first one as the default', async (t) => {
+    it(`${form} gives several SVIDs by their IDs, and the first one as the default`, async (t) => {
       const admin = await issueSvid(home, '/ns/shop/sa/admin', 'admin');
       const { client } = await serve(t, stateOf([svid, admin], [home]));
       const stream = open(client, form);
@@ -189,7 +189,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       assert.deepEqual(seen, [`URI:${svid.spiffeId}`, `URI:${admin.spiffeId}`]);
     });
 
-    it('sends a secret again when it changes, and no other', async (t) => {
+    it(`${form} sends a secret again when it changes, and no other`, async (t) => {
       const { client, become } = await serve(t, stateOf([svid], [home]));
       const certificate = open(client, form);
       const roots = open(client, form);
@@ -209,7 +209,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       assert.deepEqual([certificate.responses.length, roots.responses.length], [2, 2]);
     });
 
-    it('gives further names on the same stream', async (t) => {
+    it(`${form} gives further names on the same stream`, async (t) => {
       const { client } = await serve(t, stateOf([svid], [home]));
       const stream = open(client, form);
       stream.ask(['default']);
@@ -219,7 +219,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       assert.deepEqual(names, form === 'DeltaSecrets' ? ['ROOTCA'] : ['default', 'ROOTCA']);
     });
 
-    it('reports once that Envoy rejects a secret, and sends the next one', async (t) => {
+    it(`${form} reports once that Envoy rejects a secret, and sends the next one`, async (t) => {
       const { client, become, problems } = await serve(t, stateOf([svid], [home]));
       const stream = open(client, form);
       stream.ask(['default']);
@@ -237,7 +237,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       );
     });
 
-    it('refuses a name that the workload does not have, and says which it has', async (t) => {
+    it(`${form} refuses a name that the workload does not have, and lists the names that it has`, async (t) => {
       const { client } = await serve(t, stateOf([svid], [home]));
       const stream = open(client, form);
       stream.ask(['default', 'spiffe://example.org/ns/shop/sa/db']);
@@ -250,7 +250,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       assert.equal(stream.responses.length, 0);
     });
 
-    it('refuses names that every object has, and huge ones, without repeating them', async (t) => {
+    it(`${form} refuses names that every object has, and huge ones, without repeating them`, async (t) => {
       const { client } = await serve(t, stateOf([svid], [home]));
       for (const name of ['constructor', '__proto__', '', 'x'.repeat(60_000), 'a\r\nb']) {
         const stream = open(client, form);
@@ -260,7 +260,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       }
     });
 
-    it('ends the stream when a trust domain is no longer known', async (t) => {
+    it(`${form} ends the stream when a trust domain is no longer known`, async (t) => {
       const { client, become, listening } = await serve(t, stateOf([svid], [home, partner]));
       const stream = open(client, form);
       stream.ask(['spiffe://partner.example']);
@@ -270,14 +270,14 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       await waitFor('the end of the stream', () => listening() === 0);
     });
 
-    it('refuses a request for another type of resource', async (t) => {
+    it(`${form} refuses a request for another type of resource`, async (t) => {
       const { client } = await serve(t, stateOf([svid], [home]));
       const stream = open(client, form);
       stream.ask(['default'], { type_url: 'type.googleapis.com/envoy.config.cluster.v3.Cluster' });
       assert.equal((await stream.ended).code, status.INVALID_ARGUMENT);
     });
 
-    it('is denied to a workload without an identity, and unavailable before it is known', async (t) => {
+    it(`${form} is denied to a workload without an identity, and unavailable before it is known`, async (t) => {
       const { client, become } = await serve(t, stateOf([], [home]));
       const denied = open(client, form);
       denied.ask(['default']);
@@ -288,7 +288,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       assert.equal((await early.ended).code, status.UNAVAILABLE);
     });
 
-    it('sends a client that does not read the newest secret only', async (t) => {
+    it(`${form} sends only the newest secret to a client that does not read`, async (t) => {
       const { client, become, listening } = await serve(t, stateOf([svid], [home]));
       const stream = open(client, form);
       stream.call.pause();
@@ -309,7 +309,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       assert.ok(stream.responses.length < 150, `${stream.responses.length}`);
     });
 
-    it('counts towards the streams that may be open, and takes new ones after others end', async (t) => {
+    it(`a stream of ${form} counts towards the allowed streams, and a new one is possible after others end`, async (t) => {
       const { client, listening } = await serve(t, stateOf([svid], [home]), { maxStreams: 2 });
       const two = [open(client, form), open(client, form)];
       for (const stream of two) stream.ask(['default']);
@@ -323,7 +323,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
       await next.received(1);
     });
 
-    it('demands the header over TCP, where Unix permissions do not protect it', async (t) => {
+    it(`${form} needs the header over TCP, where Unix permissions do not protect it`, async (t) => {
       const [port = 0] = await freePorts(1);
       const { client } = await serve(t, stateOf([svid], [home]), { port });
       const without = open(client, form);
@@ -339,7 +339,7 @@ for (const form of ['StreamSecrets', 'DeltaSecrets'] as const) {
 }
 
 describe('state of the world', () => {
-  it('ignores the answer to an older response', async (t) => {
+  it('StreamSecrets ignores the answer to an older response', async (t) => {
     const { client, become } = await serve(t, stateOf([svid], [home]));
     const stream = open(client, 'StreamSecrets');
     stream.ask(['default']);
@@ -356,7 +356,7 @@ describe('state of the world', () => {
 });
 
 describe('delta', () => {
-  it('does not repeat a secret that Envoy has kept while it was not connected', async (t) => {
+  it('DeltaSecrets does not repeat a secret that Envoy has kept while it was not connected', async (t) => {
     const { client, become } = await serve(t, stateOf([svid], [home]));
     const first = open(client, 'DeltaSecrets');
     first.ask(['default', 'ROOTCA']);
@@ -375,7 +375,7 @@ describe('delta', () => {
     );
   });
 
-  it('does not send a name that is no longer wanted', async (t) => {
+  it('DeltaSecrets does not send a name that is no longer wanted', async (t) => {
     const { client, become } = await serve(t, stateOf([svid], [home]));
     const stream = open(client, 'DeltaSecrets');
     stream.ask(['default', 'ROOTCA']);

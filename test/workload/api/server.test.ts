@@ -49,7 +49,7 @@ async function serving(
 }
 
 describe('the Workload API', () => {
-  it('gives go-spiffe everything that a workload has', async () => {
+  it('the Workload API gives go-spiffe everything that a workload has', async () => {
     const workload = createWorkload(home, stateOf([svid], [home, partner]));
     await serving(workload, async ({ uri }) => {
       const verdict = await judges.workloadApi({ address: uri, audience: 'vault' });
@@ -71,7 +71,7 @@ describe('the Workload API', () => {
     });
   });
 
-  it('pushes a new certificate to go-spiffe within a second', async () => {
+  it('the Workload API pushes a new certificate to go-spiffe within a second', async () => {
     const workload = createWorkload(home, stateOf([svid], [home]));
     await serving(workload, async ({ uri }) => {
       const updates = judges.workloadApiUpdates({ address: uri, updates: 2 });
@@ -94,7 +94,7 @@ describe('the Workload API', () => {
     ['ValidateJWTSVID', { audience: 'vault', svid: 'e30.e30.e30' }],
   ];
   for (const [method, request] of methods) {
-    it(`${method} demands the header exactly once and in lower case`, async () => {
+    it(`${method} needs the header exactly once and in lower case`, async () => {
       const workload = createWorkload(home, stateOf([svid], [home]));
       const twice = header();
       twice.add('workload.spiffe.io', 'true');
@@ -138,7 +138,7 @@ describe('the Workload API', () => {
       /at most 32/,
     ],
     [
-      'a SPIFFE ID that is none',
+      'a SPIFFE ID that is not valid',
       'FetchJWTSVID',
       () => ({ audience: ['a'], spiffe_id: 'web' }),
       status.INVALID_ARGUMENT,
@@ -214,7 +214,7 @@ describe('the Workload API', () => {
     });
   }
 
-  it('validates a token of a federated trust domain, and returns its claims', async () => {
+  it('ValidateJWTSVID accepts a token of a federated trust domain, and returns its claims', async () => {
     await serving(createWorkload(home, stateOf([svid], [home, partner])), async ({ client }) => {
       const claims = { list: ['a', 1, null], nested: { yes: true } };
       const token = jwtSvid(partner, { sub: 'spiffe://partner.example/db', aud: ['a'], ...claims });
@@ -224,7 +224,7 @@ describe('the Workload API', () => {
     });
   });
 
-  it('gives one token for each identity, or the one that is asked for', async () => {
+  it('FetchJWTSVID gives one token for each identity, or one for the identity in the request', async () => {
     const other = await issueSvid(home, '/ns/shop/sa/admin', 'admin');
     await serving(createWorkload(home, stateOf([svid, other], [home])), async ({ client }) => {
       const idsFor = async (request: object) => {
@@ -237,7 +237,7 @@ describe('the Workload API', () => {
     });
   });
 
-  it('ends the streams of a workload that loses its identity', async () => {
+  it('the Workload API ends the streams of a workload that loses its identity', async () => {
     const workload = createWorkload(home, stateOf([svid], [home]));
     await serving(workload, async ({ client }) => {
       const call = client.FetchX509SVID({}, header()) as unknown as NodeJS.ReadableStream;
@@ -250,7 +250,7 @@ describe('the Workload API', () => {
     });
   });
 
-  it('keeps only the newest state for a client that does not read', async () => {
+  it('the Workload API keeps only the newest state for a client that does not read', async () => {
     const workload = createWorkload(home, stateOf([svid], [home]));
     await serving(workload, async ({ client }) => {
       const call = client.FetchX509SVID({}, header()) as unknown as NodeJS.ReadableStream;
@@ -273,7 +273,7 @@ describe('the Workload API', () => {
     });
   });
 
-  it('opens no more streams than it is allowed to, and takes new ones after others end', async () => {
+  it('the Workload API limits open streams, and opens new ones after others end', async () => {
     const workload = createWorkload(home, stateOf([svid], [home]));
     await serving(
       workload,
@@ -310,7 +310,7 @@ describe('the socket of the Workload API', () => {
   const code = (expected: string) => (error: unknown) =>
     error instanceof KubespiffeError && error.code === expected;
 
-  it('may be used by every user of the pod', async () => {
+  it('the socket of the Workload API may be used by every user of the pod', async () => {
     const stopping = new AbortController();
     const path = join(folder, 'mode.sock');
     await listenAt(path, stopping.signal);
@@ -318,7 +318,7 @@ describe('the socket of the Workload API', () => {
     stopping.abort();
   });
 
-  it('replaces what a killed process left behind', async () => {
+  it('the socket of the Workload API replaces the one that a killed process left behind', async () => {
     const path = join(folder, 'stale.sock');
     const { promise, resolve } = Promise.withResolvers<void>();
     const { spawn } = await import('node:child_process');
@@ -334,7 +334,7 @@ describe('the socket of the Workload API', () => {
     stopping.abort();
   });
 
-  it('is not taken away from a process that serves it', async () => {
+  it('the socket of the Workload API is not taken away from a process that serves it', async () => {
     const path = join(folder, 'served.sock');
     const other = createServer().listen(path);
     await once(other, 'listening');
@@ -343,13 +343,13 @@ describe('the socket of the Workload API', () => {
     other.close();
   });
 
-  it('does not replace a file that is not a socket', async () => {
+  it('the socket of the Workload API does not replace a file that is not a socket', async () => {
     const path = join(folder, 'file');
     await writeFile(path, 'precious');
     await assert.rejects(listenAt(path, AbortSignal.timeout(1_000)), code('ALREADY_EXISTS'));
   });
 
-  it('says why it cannot be made', async () => {
+  it('a socket of the Workload API that cannot be made is an error with the reason', async () => {
     await assert.rejects(
       listenAt(join(folder, 'no/such/folder.sock'), AbortSignal.timeout(1_000)),
       code('FILE_UNWRITABLE'),

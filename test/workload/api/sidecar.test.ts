@@ -79,7 +79,7 @@ async function twoContexts(uri: string, child: Child, change: () => void): Promi
 }
 
 describe('kubespiffe workload-api', () => {
-  it('gives go-spiffe the certificate of the volume, and its renewal', async () => {
+  it('kubespiffe workload-api gives go-spiffe the certificate of the volume, and its renewal', async () => {
     const volume = await volumeOf(webId);
     const renewals = [await credentialsFor(webId, home), await credentialsFor(webId, home)];
     await serving(['--credentials', volume], async ({ uri, child }) => {
@@ -95,7 +95,7 @@ describe('kubespiffe workload-api', () => {
     });
   });
 
-  it('pushes a renewal of the volume within a second', async () => {
+  it('kubespiffe workload-api pushes a renewal of the volume within a second', async () => {
     const volume = await volumeOf(webId);
     const renewals = await Promise.all(Array.from({ length: 5 }, () => credentialsFor(webId, home)));
     await serving(['--credentials', volume], async ({ uri, child }) => {
@@ -115,7 +115,7 @@ describe('kubespiffe workload-api', () => {
     });
   });
 
-  it('gives several identities with their hints, and the roots of a federated trust domain', async () => {
+  it('kubespiffe workload-api gives several identities with their hints, and federated roots', async () => {
     const roots = newVolume(folder, { 'partner.pem': partner.pem });
     const args = [
       ...[
@@ -140,7 +140,7 @@ describe('kubespiffe workload-api', () => {
     });
   });
 
-  it('serves roots without a SPIFFE ID, of the trust domain that is named for them', async () => {
+  it('kubespiffe workload-api serves roots without a SPIFFE ID, for the trust domain of --trust-domain', async () => {
     const nameless = await makeCa({ withoutUri: true });
     const credentials = await credentialsFor(webId, nameless);
     const volume = newVolume(folder, { 'credentials.pem': credentials.pem, 'roots.pem': nameless.pem });
@@ -151,7 +151,7 @@ describe('kubespiffe workload-api', () => {
     });
   });
 
-  describe('with a token endpoint', () => {
+  describe('kubespiffe workload-api with a token endpoint', () => {
     let server: https.Server;
     let url: string;
     /** Ends the answer to a request for the bundles. */
@@ -185,7 +185,7 @@ describe('kubespiffe workload-api', () => {
         await act(served);
       });
 
-    it('serves once it has the bundles of federated trust domains, so that none is missing at first', async () => {
+    it('kubespiffe workload-api serves when it has the bundles of federated trust domains, so that none is missing', async () => {
       await serveBeside(async ({ uri, child }) => {
         answered?.();
         await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
@@ -197,7 +197,7 @@ describe('kubespiffe workload-api', () => {
       });
     });
 
-    it('serves without them after ten seconds', async () => {
+    it('kubespiffe workload-api serves without the bundles of the token endpoint after ten seconds', async () => {
       await serveBeside(async ({ uri, child }) => {
         await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
         const [seen] = await judges.workloadApiUpdates({ address: uri, updates: 1 });
@@ -206,7 +206,7 @@ describe('kubespiffe workload-api', () => {
     });
   });
 
-  it('waits for a volume that is not there yet, and says so once', async () => {
+  it('kubespiffe workload-api waits for a volume that does not exist yet, and reports that once', async () => {
     const volume = newVolume(folder, {});
     const credentials = await credentialsFor(webId, home);
     await serving(['--credentials', volume], async ({ uri, child }) => {
@@ -219,7 +219,7 @@ describe('kubespiffe workload-api', () => {
     });
   });
 
-  it('keeps the last good certificate when the volume breaks, and says so', async () => {
+  it('kubespiffe workload-api keeps the last good certificate when the volume breaks, and reports that', async () => {
     const volume = await volumeOf(webId);
     await serving(['--credentials', volume], async ({ uri, child }) => {
       await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
@@ -230,7 +230,7 @@ describe('kubespiffe workload-api', () => {
     });
   });
 
-  it('--check says whether it is served, for probes', async () => {
+  it('kubespiffe workload-api --check reports whether the Workload API is served, for probes', async () => {
     await serving(['--credentials', await volumeOf(webId)], async ({ uri, child }) => {
       await waitFor('the socket', () => existsSync(uri.slice('unix://'.length)), { needs: [child] });
       const check = (address: string) => run(['workload-api', '--check', '--socket', address]);
@@ -242,7 +242,7 @@ describe('kubespiffe workload-api', () => {
   });
 
   const wrong: [string, string[], RegExp][] = [
-    ['an address that is none', ['--socket', 'agent.sock'], /an address is unix:\/\/\/absolute\/path/],
+    ['an address without a scheme', ['--socket', 'agent.sock'], /an address is unix:\/\/\/absolute\/path/],
     ['an address for the whole network', ['--socket', 'tcp://0.0.0.0:80'], /not an address of loopback/],
     [
       'a path that is too long for a socket',
@@ -253,11 +253,11 @@ describe('kubespiffe workload-api', () => {
     ['several identities with the same hint', ['--credentials', 'a=x', '--credentials', 'b=x'], /need hints/],
     ['a token without an endpoint', ['--token', 'token'], /--token is for --token-endpoint/],
     ['an endpoint without TLS', ['--token-endpoint', 'http://tokens'], /https:\/\//],
-    ['roots of no trust domain', ['--trust-domain', 'Example'], /--trust-domain Example: /],
+    ['a trust domain in upper case', ['--trust-domain', 'Example'], /--trust-domain Example: /],
     ['a bundle without a trust domain', ['--bundle', 'roots.pem'], /--bundle TRUST_DOMAIN=FILE/],
   ];
   for (const [name, args, message] of wrong) {
-    it(`refuses ${name}`, async () => {
+    it(`kubespiffe workload-api refuses ${name}`, async () => {
       const volume = await volumeOf(webId);
       const socket = args.includes('--socket') ? [] : ['--socket', `unix://${folder}/never.sock`];
       const credentials = args.includes('--credentials') ? [] : ['--credentials', volume];

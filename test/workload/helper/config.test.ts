@@ -71,17 +71,17 @@ const wrong: readonly (readonly [string, string, string])[] = [
     'source.tokenEndpoint is not a URL',
   ],
   [
-    'a socket that is no address',
+    'a socket that is not an address',
     `${ours}source: { socket: /run/socket }`,
     'source.socket an address is unix:///',
   ],
   [
-    'a bundle that is of no trust domain',
+    'a bundle of a name that is not a trust domain',
     `${ours}source: { bundles: { Example: a } }`,
     'source.bundles.Example',
   ],
   [
-    'roots that are of no trust domain',
+    'roots of a name that is not a trust domain',
     `${ours}source: { trustDomain: Example }`,
     'source.trustDomain a trust domain has only',
   ],
@@ -101,12 +101,12 @@ const wrong: readonly (readonly [string, string, string])[] = [
     'reload.signal "SIGKILL" is not a signal',
   ],
   [
-    'a signal for nobody',
+    'a signal without a process',
     `${ours}reload: { signal: SIGHUP }`,
     'goes together with one of pidFile and process',
   ],
   ['a process without signal', `${ours}reload: { process: a, command: b }`, 'goes together with one of'],
-  ['a port that is none', `${ours}health: { port: 70000 }`, 'health.port "70000" is not a port'],
+  ['a port above 65535', `${ours}health: { port: 70000 }`, 'health.port "70000" is not a port'],
   [
     'a health path without slash',
     `${ours}health: { readyPath: ready }`,
@@ -117,14 +117,14 @@ const wrong: readonly (readonly [string, string, string])[] = [
 
 describe('a configuration of the helper', () => {
   for (const [what, text, sentence] of wrong) {
-    it(`is refused with ${what}`, async () => {
+    it(`a configuration of the helper is refused with ${what}`, async () => {
       const { code, message } = await refusalOf(text);
       assert.equal(code, 'CONFIG_INVALID');
       assert.ok(message.includes(sentence), message);
     });
   }
 
-  it('is refused with every problem in one message', async () => {
+  it('a configuration of the helper is refused with every problem in one message', async () => {
     const { message } = await refusalOf(`${header}files: [{ name: a/b, content: x }]\nonce: maybe`);
     assert.deepEqual(
       message.split('\n').map((line) => line.split(' ')[1]),
@@ -132,7 +132,7 @@ describe('a configuration of the helper', () => {
     );
   });
 
-  it('may be JSON', async () => {
+  it('a configuration of the helper may be JSON', async () => {
     const { config } = await parseConfig(
       'h',
       JSON.stringify({

@@ -64,7 +64,7 @@ describe('kubespiffe helper', () => {
     ['has the key of another certificate', 'mixed'],
     ['has no roots', { 'roots.pem': '' }],
   ] as const) {
-    it(`keeps the files when the volume ${what}, says so once, and goes on with the next good one`, async () => {
+    it(`the helper keeps its files when the volume ${what}, reports that once, and takes the next good one`, async () => {
       const { first, volume, config, read, written } = await setUp();
       const helper = shop.follow(config);
       try {
@@ -88,7 +88,7 @@ describe('kubespiffe helper', () => {
     });
   }
 
-  it('keeps the files when the disk is full, says so, and writes them when there is room', async () => {
+  it('the helper keeps its files when the disk is full, reports that, and writes them when there is room', async () => {
     const { volume, out, config, read } = await setUp();
     assert.equal((await shop.once(config)).code, 0);
     const before = read();
@@ -117,7 +117,7 @@ describe('kubespiffe helper', () => {
     }
   });
 
-  it('says which file cannot be written, and where a folder has its name', async () => {
+  it('the helper reports which file cannot be written, also if its name is that of a folder', async () => {
     const { out, config } = await setUp();
     mkdirSync(join(out, 'all.pem'), { recursive: true });
     const helper = shop.follow(config);
@@ -131,7 +131,7 @@ describe('kubespiffe helper', () => {
     }
   });
 
-  it('runs a command that fails again until it succeeds, and says so once, after 7 seconds', async () => {
+  it('the helper runs a failed command again until it succeeds, and reports the failure once, after 7 seconds', async () => {
     const [port] = await freePorts(1);
     const marker = join(shop.folder, 'marker');
     const runs = join(shop.folder, 'runs');
@@ -157,7 +157,7 @@ describe('kubespiffe helper', () => {
     }
   });
 
-  it('ends with the reason where it runs once and cannot write in time', async () => {
+  it('a helper that runs once ends with the reason if it cannot write in time', async () => {
     const config = `source: { credentials: ${shop.folder}/none }\nfolder: ${shop.folder}/never\nfiles: [{ name: a, content: key }]`;
     const { config: parsed } = await parseConfig('h', readFileSync(shop.config(config), 'utf8'));
     const { signal } = new AbortController();
@@ -171,7 +171,7 @@ describe('kubespiffe helper', () => {
     assert.equal(existsSync(join(shop.folder, 'never')), false);
   });
 
-  it('answers probes although another client keeps many connections open', async () => {
+  it('the helper answers probes while another client keeps many connections open', async () => {
     const [port = 0] = await freePorts(1);
     const { config, written } = await setUp(`health: { port: ${port} }`);
     const helper = shop.follow(config);
@@ -191,7 +191,7 @@ describe('kubespiffe helper', () => {
     }
   });
 
-  it('ends where the port of the health endpoint is in use', async () => {
+  it('the helper ends if the port of its health endpoint is in use', async () => {
     await using server = createServer();
     server.listen(0);
     await once(server, 'listening');
@@ -210,7 +210,7 @@ describe('kubespiffe helper', () => {
     ['is empty', '\nsecond line'],
     ['is not UTF-8', Buffer.from([0xff, 0xfe, 0x41])],
   ] as const) {
-    it(`writes the other files where a password file ${what}`, async () => {
+    it(`the helper writes the other files if a password file ${what}`, async () => {
       const file = join(shop.folder, `password-${what.replaceAll(' ', '-')}`);
       if (content !== undefined) writeFileSync(file, content);
       const { out, config, written } = await setUp();

@@ -51,7 +51,7 @@ const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8);
 const blocks = (pem: string) => pem.match(/-----BEGIN [^-]+-----/g)?.map((line) => line.slice(11, -5)) ?? [];
 
 describe('kubespiffe helper', () => {
-  it('writes the parts of the certificate, key and roots that the configuration names, with their modes', async () => {
+  it('the helper writes the parts that the configuration names, with their modes', async () => {
     const out = newFolder();
     const source = volume();
     const { code, stderr } = await shop.once(`
@@ -96,7 +96,7 @@ files:
     assert.match(execFileSync('openssl', verify, { encoding: 'utf8' }), /: OK/);
   });
 
-  it('writes roots without a SPIFFE ID, of the trust domain that the configuration or a flag names for them', async () => {
+  it('the helper writes roots without a SPIFFE ID, for the trust domain of the configuration or of a flag', async () => {
     const nameless = await makeCa({ withoutUri: true });
     const source = newVolume(shop.folder, {
       'credentials.pem': (await credentialsFor(webId, nameless)).pem,
@@ -115,7 +115,7 @@ files:
     assert.equal(read(byFlag, 'ca.crt'), nameless.pem);
   });
 
-  it('replaces all files at one moment, removes what is no longer configured, and leaves other files alone', async () => {
+  it('the helper replaces all files at one moment, removes those no longer configured, and leaves other files', async () => {
     const out = newFolder();
     const source = volume();
     mkdirSync(out);
@@ -139,7 +139,7 @@ files:
     assert.equal(read(out, 'other.txt'), 'of another program');
   });
 
-  it('never shows a file of one moment beside one of another, nor a moment without them', async () => {
+  it("a reader of the helper's files never sees a mix of two versions, nor a folder without them", async () => {
     const out = newFolder();
     const states = [await credentialsFor(webId, root), await credentialsFor(webId, root)];
     const write = (index: number) => {
@@ -170,7 +170,7 @@ files:
     assert.deepEqual([...seen].toSorted(), [0, 1]);
   });
 
-  it('writes again within a second of a renewal, and signals the process of the pid file each time', async () => {
+  it('the helper writes again within a second of a renewal, and signals the process of the pid file each time', async () => {
     const out = newFolder();
     const source = volume();
     const log = join(shop.folder, 'server.log');

@@ -60,7 +60,7 @@ const openssl = (file: string, password: string) =>
   });
 
 describe('keystores of kubespiffe helper', () => {
-  it('are read by keytool, also as JKS, with roots as trusted certificates', async () => {
+  it('keystores of the helper are read by keytool, also as JKS, with roots as trusted certificates', async () => {
     const out = await write('password: changeit');
     const list = (name: string, type: string) =>
       keytool(['-list', '-v', '-storetype', type, '-keystore', join(out, name)], 'changeit');
@@ -85,14 +85,14 @@ describe('keystores of kubespiffe helper', () => {
     assert.equal(statSync(join(out, 'truststore.jks')).mode & 0o777, 0o644);
   });
 
-  it('have the password of the first line of a file, without a byte order mark', async () => {
+  it('the password of a keystore is the first line of its file, without a byte order mark', async () => {
     const out = await write(`passwordFile: ${join(shop.folder, 'password')}`);
     const keystore = join(out, 'keystore.jks');
     assert.equal((await openssl(keystore, 'from-a-file')).code, 0);
     assert.match((await openssl(keystore, 'another')).stderr, /invalid password/);
   });
 
-  it('hold the key for Java, which makes a request with it that OpenSSL verifies', async () => {
+  it('a keystore of the helper holds the key for Java, and OpenSSL verifies a request that Java signs with it', async () => {
     const out = await write('password: changeit');
     const request = join(shop.folder, 'request.pem');
     const made = await keytool(
@@ -109,7 +109,7 @@ describe('keystores of kubespiffe helper', () => {
     assert.ok(verified.stdout.includes(publicKey as string));
   });
 
-  it('are read by OpenSSL with a password beyond ASCII, which Java refuses itself', async () => {
+  it('a keystore with a password beyond ASCII is read by OpenSSL, although Java refuses such a password', async () => {
     const out = await write(`password: "${beyondAscii}"`);
     const { code, stdout, stderr } = await openssl(join(out, 'keystore.jks'), beyondAscii);
     assert.equal(code, 0, stderr);

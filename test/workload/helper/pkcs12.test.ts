@@ -17,7 +17,7 @@ async function read(content: Pkcs12Content, password: string, asked = password) 
 describe('a PKCS#12 file', () => {
   // Making an RSA key of 4096 bits takes seconds.
   for (const keyName of subjectKeyNames.filter((name) => name !== 'RSA 4096')) {
-    it(`gives OpenSSL the key of type ${keyName}, encrypted by AES-256, and its certificate`, async () => {
+    it(`a PKCS#12 file gives OpenSSL the key of type ${keyName}, encrypted by AES-256, and its certificate`, async () => {
       const ca = await makeCa({ keyName });
       const { privateKey } = ca.key;
       const { stdout, stderr } = await read(
@@ -31,7 +31,7 @@ describe('a PKCS#12 file', () => {
     });
   }
 
-  it('is read by OpenSSL with any password, and not with another', async () => {
+  it('a PKCS#12 file with any password is read by OpenSSL with that password, and not with another', async () => {
     const ca = await makeCa();
     const content = {
       key: { alias: 'schlüssel', privateKey: ca.key.privateKey, chain: [ca.facts.der] },

@@ -42,7 +42,7 @@ echo $$ > ${path(`${name}.pid`)}; while :; do sleep 0.05; done`;
 }
 
 describe('a reload', () => {
-  it('signals the process of a name, none that it has started, and not before it can handle signals', async () => {
+  it('a reload signals the process with the configured name, not its children, once it can handle signals', async () => {
     const server = await startServer('web-server');
     try {
       assert.equal((await findProcess({ process: 'web-server' })).pid, server.pid);
@@ -65,7 +65,7 @@ describe('a reload', () => {
     }
   });
 
-  it('sends nothing to a process that was started after the files were written', async () => {
+  it('a reload sends nothing to a process that was started after the files were written', async () => {
     const server = await startServer('new-server');
     try {
       assert.deepEqual(await reload(hup({ pidFile: path('new-server.pid') }), Date.now() - hour, signal), []);
@@ -74,7 +74,7 @@ describe('a reload', () => {
     }
   });
 
-  it('finds a program of Node.js, which the kernel calls MainThread, by what was started', async () => {
+  it('a reload finds a program of Node.js by its command line, because the kernel calls it MainThread', async () => {
     const program = path('own-node');
     symlinkSync(process.execPath, program);
     const server = startChild('node', [program, '-e', 'setInterval(() => {}, 1000)'], {
@@ -90,7 +90,7 @@ describe('a reload', () => {
     }
   });
 
-  it('sends nothing where several programs have the name', async () => {
+  it('a reload sends nothing if several programs have the name', async () => {
     const servers = [await startServer('twin'), await startServer('twin')];
     try {
       const message = `several processes are named twin: ${servers
@@ -106,7 +106,7 @@ describe('a reload', () => {
     }
   });
 
-  it('runs a command without a shell', async () => {
+  it('a reload runs a command without a shell', async () => {
     assert.deepEqual(
       await reload(runs('/bin/sh', '-c', `echo "$1" > ${path('ran')}`, 'sh', 'a; b'), 0, signal),
       ['ran /bin/sh'],
@@ -124,7 +124,7 @@ describe('a reload', () => {
     ['has a process that does not exist', '4194305\n', 'names process 4194305, which does not exist'],
     ['has the helper itself', `${process.pid}\n`, `names process ${process.pid}, which is the helper itself`],
   ] as const) {
-    it(`says so where a pid file ${what}`, async () => {
+    it(`a reload fails with a reason if a pid file ${what}`, async () => {
       const pidFile = path(`pid-${what.replaceAll(/\W/g, '-')}`);
       if (content !== undefined) writeFileSync(pidFile, content);
       const { code, message, hint } = await refusalOf(reload(hup({ pidFile }), 0, signal));
@@ -134,7 +134,7 @@ describe('a reload', () => {
     });
   }
 
-  it('does not wait for a pid file that is a named pipe', async () => {
+  it('a reload does not wait for a pid file that is a named pipe', async () => {
     execFileSync('mkfifo', [path('pipe')]);
     assert.match(
       (await refusalOf(reload(hup({ pidFile: path('pipe') }), 0, signal))).message,
@@ -142,7 +142,7 @@ describe('a reload', () => {
     );
   });
 
-  it('says so where no process has the name', async () => {
+  it('a reload fails with a reason if no process has the name', async () => {
     const { message, hint } = await refusalOf(reload(hup({ process: 'no-such-server' }), 0, signal));
     assert.equal(message, 'no process is named no-such-server');
     assert.match(hint ?? '', /shareProcessNamespace: true/);
@@ -153,7 +153,7 @@ describe('a reload', () => {
     ['does not exist', ['/no/such/program'], '/no/such/program failed: spawn /no/such/program ENOENT'],
     ['does not end', ['sleep', '60'], 'sleep failed: signal SIGKILL'],
   ] as const) {
-    it(`says so where a command ${what}`, async () => {
+    it(`a reload fails with a reason if a command ${what}`, async () => {
       const { code, message } = await refusalOf(reload(runs(...(command as [string])), 0, signal, 300));
       assert.deepEqual([code, message], ['RELOAD_FAILED', sentence]);
     });

@@ -63,7 +63,7 @@ async function serve(name: string) {
 }
 
 describe('kubespiffe helper on a Workload API', () => {
-  it('writes the identity with the hint, federated roots, tokens and JWT keys', async () => {
+  it('the helper on a Workload API writes the identity with the hint, federated roots, tokens and JWT keys', async () => {
     const { uri } = await serve('whole.sock');
     const out = newFolder();
     const { code, stderr } = await shop.once(`
@@ -101,7 +101,7 @@ files:
     ]);
   });
 
-  it('waits for a Workload API that is not served yet, is ready when the files are written, and follows it', async () => {
+  it('the helper waits for a Workload API, is ready when the files are written, and follows it', async () => {
     const out = newFolder();
     const [port] = await freePorts(1);
     const get = async (path: string) => {
@@ -153,7 +153,7 @@ describe('the commands of the pages on the helper', () => {
   ];
   for (const commands of rows) {
     const { page, block = 0 } = commands;
-    it(`${page}, ${block}`, async (t) => {
+    it(`the commands of ${page} work, block ${block}`, async (t) => {
       const cwd = newFolder();
       mkdirSync(join(cwd, 'bin'), { recursive: true });
       symlinkSync(launcher, join(cwd, 'bin/kubespiffe'));

@@ -41,7 +41,7 @@ health_checks {
 `;
 
 describe('a configuration of spiffe-helper', () => {
-  it('means the same, key by key', async () => {
+  it('a configuration of spiffe-helper means the same for kubespiffe helper, key by key', async () => {
     const { config, differences } = await read(everyKey);
     assert.deepEqual(config, {
       source: { kind: 'socket', socket: 'unix:///run/agent.sock', hint: 'internal' },
@@ -67,7 +67,7 @@ describe('a configuration of spiffe-helper', () => {
     );
   });
 
-  it('has the defaults of spiffe-helper', async () => {
+  it('a configuration of spiffe-helper has the defaults of spiffe-helper', async () => {
     const { config, differences } = await read(`cert_dir = "certs"\n${x509}`);
     assert.deepEqual(config.source, {
       kind: 'socket',
@@ -85,14 +85,14 @@ describe('a configuration of spiffe-helper', () => {
     assert.deepEqual(other.source, { kind: 'socket', socket: 'unix:///run/other', hint: undefined });
   });
 
-  it('may be JSON, as for spiffe-helper', async () => {
+  it('a configuration of spiffe-helper may be JSON', async () => {
     const { config } = await read(
       JSON.stringify({ cert_dir: 'certs', svid_key_file_name: 'k', daemon_mode: 'false' }),
     );
     assert.deepEqual([config.files[0].name, config.once], ['k', true]);
   });
 
-  it('runs a command without signal after each change, with arguments in double quotes', async () => {
+  it('a command without signal runs after each change, with arguments in double quotes', async () => {
     const { config, differences } = await read(
       `${basic}cmd = "psql"\ncmd_args = "-p 5432 -c \\"SELECT \\"\\"a\\"\\" FROM b;\\""\nrenew_signal = ""`,
     );
@@ -100,7 +100,7 @@ describe('a configuration of spiffe-helper', () => {
     assert.deepEqual(differences, []);
   });
 
-  it('does not start a server, says so, and signals it by its name', async () => {
+  it('a server in cmd is not started, which is reported, and gets its signal by its name', async () => {
     const { config, differences } = await read(
       `${basic}cmd = "/usr/sbin/mosquitto"\nrenew_signal = "SIGHUP"`,
     );
@@ -124,7 +124,7 @@ describe('a configuration of spiffe-helper', () => {
       'jwt_svids = [\n  {\n    jwt_audience = "a"\n    jwt_svid_file_name = "a"\n  },\n{\n jwt_audience = "b"\n jwt_svid_file_name = "b"\n}\n]\n',
     ],
   ] as const) {
-    it(`may have ${what}`, async () => {
+    it(`a configuration of spiffe-helper may have ${what}`, async () => {
       const { config } = await read(`cert_dir = "certs"\n${text}`);
       assert.deepEqual(
         config.files.map(({ name, content }) => [name, content]),
@@ -133,7 +133,7 @@ describe('a configuration of spiffe-helper', () => {
     });
   }
 
-  it('reports omit_expired', async () => {
+  it('omit_expired in a configuration of spiffe-helper is reported as a difference', async () => {
     assert.match(
       (await read(`${basic}omit_expired = true`)).differences.join(),
       /^omit_expired: all roots are written/,
@@ -169,7 +169,7 @@ describe('a configuration of spiffe-helper', () => {
     ['a key without its "="', 'cmd "x"\ncert_dir = "a"', 'line 1: "=" after cmd is expected, not "x"'],
     ['lists in lists without end', `a = ${'['.repeat(100_000)}`, 'less depth is expected'],
   ] as const) {
-    it(`is refused with ${what}`, async () => {
+    it(`a configuration of spiffe-helper is refused with ${what}`, async () => {
       const error: KubespiffeError = await read(text).then(
         () => assert.fail('it was taken'),
         (thrown) => thrown,
@@ -187,7 +187,7 @@ describe('kubespiffe helper with a configuration of spiffe-helper', () => {
   });
   after(() => shop[Symbol.dispose]());
 
-  it('writes its files from the volume of the pod with --credentials', async () => {
+  it('kubespiffe helper with a configuration of spiffe-helper writes files from the volume of --credentials', async () => {
     const ca = await makeCa();
     const credentials = await credentialsFor('spiffe://example.org/web', ca);
     const volume = newVolume(shop.folder, { 'credentials.pem': credentials.pem, 'roots.pem': ca.pem });
