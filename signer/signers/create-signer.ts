@@ -109,7 +109,10 @@ export function createSigner(profile: SignerProfile, common: Shared) {
   });
 
   const wake = createWake({
-    canSign: () => signing.mayUse().ok && guard.reason() === undefined,
+    signsWith() {
+      const usable = signing.mayUse();
+      return usable.ok && guard.reason() === undefined ? usable.authority.id : undefined;
+    },
     isPermitted: () => permissions.problem() === undefined,
     wake: controller.wake,
   });
