@@ -5,6 +5,7 @@ import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { Pool } from '../authority/pool.ts';
+import type { Time } from '../kube/time.ts';
 import type { BundleOrigin, FederatedTrustDomain } from './federated-trust-domain.ts';
 import { type AttemptOutcome, heldDetail, secondsOf } from './federation-status.ts';
 import { fetchBundle } from './fetch-bundle.ts';
@@ -31,7 +32,7 @@ export interface AttemptNeeds {
   readonly webContext: (rootsPem: string | undefined) => SecureContext;
   /** Our own authorities. */
   readonly pool: OwnAuthorities;
-  readonly now: () => Seconds;
+  readonly time: Pick<Time, 'now'>;
 }
 
 /** Facts about a document that was taken. The same document is not read and checked again. */
@@ -64,7 +65,7 @@ export async function tryToGet(
   needs: AttemptNeeds,
   signal: AbortSignal,
 ): Promise<Attempt> {
-  const now = needs.now();
+  const now = secondsOfClock(needs.time);
   const held = once(() => heldBundle(resource, now));
   const taken = (bundle: Result<ForeignBundle>) => takenOr(bundle, held(), resource.isSelf, needs.pool);
   if (origin.kind === 'document') {
@@ -92,7 +93,7 @@ export async function tryToGet(
     const outcome = { kind: 'confirmed', reason: 'BundleTaken', detail, refreshHintSeconds } as const;
     return { outcome, known: { ...confirmable, etag } };
   }
-  const outcome = taken(readForeignBundle(document, resource.trustDomain, needs.now()));
+  const outcome = taken(readForeignBundle(document, resource.trustDomain, secondsOfClock(needs.time)));
   if (outcome.kind !== 'taken') return { outcome };
   const { bundle, text } = outcome;
   return {
@@ -173,7 +174,7 @@ function anchorsFor(
   resource: FederatedTrustDomain,
   origin: BundleOrigin,
   held: () => ForeignBundle | undefined,
-  { ownTrustDomain, resourceOf, now }: AttemptNeeds,
+  { ownTrustDomain, resourceOf, time }: AttemptNeeds,
 ): Result<readonly CertificateFacts[]> {
   if (origin.kind !== 'https_spiffe') return success([]);
   const { trustDomain } = origin.endpointId;
@@ -182,13 +183,19 @@ function anchorsFor(
   }
   const other = trustDomain === resource.trustDomain ? undefined : resourceOf(trustDomain);
   const known =
-    (other ? heldBundle(other, now()) : trustDomain === resource.trustDomain ? held() : undefined)?.roots ??
-    [];
+    (other
+      ? heldBundle(other, secondsOfClock(time))
+      : trustDomain === resource.trustDomain
+        ? held()
+        : undefined
+    )?.roots ?? [];
   const isNew = known.length === 0 || resource.status.bundleGeneration !== resource.generation;
   if (origin.bootstrapBundle === undefined || !isNew) {
     return known.length > 0 ? success(known) : failure(`no bundle of ${trustDomain} is held`);
   }
-  const bootstrap = readBootstrapBundle(origin.bootstrapBundle, trustDomain, now());
+  const bootstrap = readBootstrapBundle(origin.bootstrapBundle, trustDomain, secondsOfClock(time));
   if (bootstrap.ok) return success([...known, ...bootstrap.value]);
   return failure(`spec.bootstrapBundle: ${bootstrap.reason}`);
 }
+
+const secondsOfClock = ({ now }: Pick<Time, 'now'>): Seconds => Math.floor(now() / 1000);

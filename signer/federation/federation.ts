@@ -53,8 +53,7 @@ export function createFederation(needs: FederationNeeds): Federation {
     needs,
     followedTrustDomains((name) => resources.store.get(name)),
   );
-  const now = () => Math.floor(time.now() / 1000);
-  const peers = createPeerBundles({ resources, signerName, trustDomain, transport, now });
+  const peers = createPeerBundles({ resources, signerName, trustDomain, transport, time });
   const common = {
     ...needs,
     takeoverDelayMs,
@@ -65,7 +64,7 @@ export function createFederation(needs: FederationNeeds): Federation {
   needs.federated.set({ siblings: peers.siblings, peers: peers.roots });
   peers.onChange(needs.federated.changed);
   void resources.synced.then(needs.federated.changed);
-  metrics.beforeRender(() => setGauges(metrics, resources.store.values(), now()));
+  metrics.beforeRender(() => setGauges(metrics, resources.store.values(), Math.floor(time.now() / 1000)));
   return {
     documents: peers.documents,
     parts: [

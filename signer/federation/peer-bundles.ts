@@ -1,8 +1,8 @@
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
-import type { Seconds } from '../../spiffe/pki/time.ts';
 import { isNotFoundOfObject } from '../kube/api-error.ts';
 import type { Informer } from '../kube/informer.ts';
 import { resourcePath } from '../kube/resources.ts';
+import type { Time } from '../kube/time.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { DesiredBundle, ObservedBundle } from '../trust/bundle.ts';
 import { managedBy, trustDomainLabel } from '../trust/labels.ts';
@@ -29,7 +29,7 @@ export interface PeerBundlesNeeds {
   readonly signerName: string;
   readonly trustDomain: string;
   readonly transport: Pick<Transport, 'request'>;
-  readonly now: () => Seconds;
+  readonly time: Pick<Time, 'now'>;
 }
 
 /** The ClusterTrustBundles of the trust domains that are federated. */
@@ -71,6 +71,9 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
   let lastKnown:
     | ({ readonly siblings: Siblings } & Record<'roots' | 'documents', ReadonlyMap<string, string>>)
     | undefined;
+
+  const read = (resource: FederatedTrustDomain) =>
+    bundlesFrom(resource, needs, Math.floor(needs.time.now() / 1000));
 
   store.subscribe(({ type, key, object, previous }) => {
     const isSame =
@@ -118,7 +121,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     const { name, uid, status, isSelf } = resource;
     const last = known.get(name);
     if (last && last.uid === uid && last.text === status.bundle && last.isSelf === isSelf) return last.made;
-    const made = bundlesFrom(resource, needs);
+    const made = read(resource);
     known.set(name, { text: status.bundle, uid, isSelf, made });
     return made;
   }
@@ -163,7 +166,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
       const resource = store.get(counting.get(name) ?? '');
       const live = resource && (await readLive(resource.name, signal));
       const isSame = live?.uid === resource?.uid && live?.trustDomain === resource?.trustDomain;
-      const bundle = live && isSame ? bundlesFrom(live, needs).bundles.get(name) : undefined;
+      const bundle = live && isSame ? read(live).bundles.get(name) : undefined;
       return success(new Map(bundle ? [[name, bundle]] : []));
     },
     onChange: (listener) => void listeners.push(listener),

@@ -82,7 +82,7 @@ export function createRefresher(needs: RefresherNeeds) {
     ...{ ownTrustDomain, addresses: needs.addresses, readTrustBundle: needs.readTrustBundle },
     webContext: createWebContexts(),
     resourceOf: firstOf,
-    now: () => seconds(time.now()),
+    time,
   };
   const keeper = createKeeper(
     {

@@ -51,17 +51,14 @@ export interface ResourceBundles {
   readonly bundles: DesiredBundles;
 }
 
-/** Reads what a resource holds. Pure. @param trustDomain that of the pods of the signer. */
+/** Reads what a resource holds. Pure. @param trustDomain that of the pods of the signer. @param now seconds since the epoch. */
 export function bundlesFrom(
   resource: FederatedTrustDomain,
-  {
-    signerName,
-    trustDomain,
-    now,
-  }: { readonly signerName: string; readonly trustDomain: string; readonly now: () => Seconds },
+  { signerName, trustDomain }: { readonly signerName: string; readonly trustDomain: string },
+  now: Seconds,
 ): ResourceBundles {
   const { status } = resource;
-  const held = heldBundle(resource, now());
+  const held = heldBundle(resource, now);
   if (!held) return { sibling: undefined, document: undefined, bundles: new Map() };
   const sibling = resource.isSelf ? toSibling(held) : undefined;
   const printed = printForeignBundle(held);

@@ -16,12 +16,14 @@ import {
 } from '../../signer/federation/attempt.ts';
 import { readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
 import { federationStatus } from '../../signer/federation/federation-status.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { failure } from '../../spiffe/pki/result.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { type ServerCredentials, serve, svidOf, webCredentials } from '../contract/bundle-endpoint.ts';
 import { aPool } from '../contract/installation.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { x509KeyOf } from './bundles.ts';
 
 const trustDomain = 'partner.example';
@@ -64,7 +66,7 @@ describe('getting a bundle again', () => {
     addresses: createAddressRule([{ address: '127.0.0.0', prefix: 8 }]),
     readTrustBundle: async () => failure('there is none'),
     webContext,
-    now: () => now,
+    time: timeWith({ now: () => now * 1000 }),
   };
   /** Attempts, each with what the one before left behind. */
   function attempts(
@@ -184,7 +186,7 @@ describe('a bundle of another trust domain that is our own', () => {
         ...{ ownTrustDomain: 'example.org', resourceOf: () => undefined, pool: { ...none, ...pool } },
         addresses: createAddressRule([]),
         readTrustBundle: async () => failure('there is none'),
-        ...{ webContext, now: () => now },
+        ...{ webContext, time: timeWith({ now: () => now * 1000 }) },
       },
       AbortSignal.timeout(20_000),
     );
@@ -260,7 +262,7 @@ describe('an endpoint ID of another trust domain', () => {
         addresses: createAddressRule([{ address: '127.0.0.0', prefix: 8 }]),
         readTrustBundle: async () => failure('there is none'),
         webContext,
-        now: () => Math.floor(Date.now() / 1000),
+        time: realTime,
       },
       AbortSignal.timeout(20_000),
     );

@@ -11,7 +11,7 @@ import { createRemover } from '../../signer/federation/remover.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import type { ObservedBundle } from '../../signer/trust/bundle.ts';
 import { makeCa } from '../authority/authorities.ts';
-import { createFakeTime, settle } from '../kube/fake-time.ts';
+import { createFakeTime, settle, timeWith } from '../kube/fake-time.ts';
 import { createScriptedApi } from '../kube/scripted-api.ts';
 import { onlyMember } from '../trust/membership.ts';
 import { x509KeyOf } from './bundles.ts';
@@ -32,7 +32,11 @@ function aReplica(...existing: string[]) {
   const observed = createStore<ObservedBundle>({ time });
   const scene = { time, store, observed, isUnlisted: false, existing: new Set(existing) };
   const peers = createPeerBundles({
-    ...{ signerName: 'kubespiffe.io/spiffe', trustDomain: 'example.org', now: () => now },
+    ...{
+      signerName: 'kubespiffe.io/spiffe',
+      trustDomain: 'example.org',
+      time: timeWith({ now: () => now * 1000 }),
+    },
     resources: { spec, store, isUnlisted: () => scene.isUnlisted },
     transport: api.transport,
   });

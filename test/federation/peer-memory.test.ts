@@ -22,6 +22,7 @@ import { realTime } from '../../signer/kube/time.ts';
 import { bundlesOf, type ObservedBundle } from '../../signer/trust/bundle.ts';
 import { makeCa } from '../authority/authorities.ts';
 import { webCredentials } from '../contract/bundle-endpoint.ts';
+import { timeWith } from '../kube/fake-time.ts';
 import { x509KeyOf } from './bundles.ts';
 
 setFlagsFromString('--expose-gc');
@@ -84,7 +85,7 @@ function keep(count: number) {
   const store = createStore<FederatedTrustDomain>({ time: realTime, indexes: spec.indexes ?? {} });
   const observed = createStore<ObservedBundle>({ time: realTime });
   const peers = createPeerBundles({
-    ...{ signerName, trustDomain: 'example.org', now: () => now },
+    ...{ signerName, trustDomain: 'example.org', time: timeWith({ now: () => now * 1000 }) },
     resources: { spec, store, isUnlisted: () => false },
     transport: { request: () => assert.fail() },
   });

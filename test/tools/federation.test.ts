@@ -13,6 +13,7 @@ import { signingAuthorityAt } from '../../signer/authority/may-sign.ts';
 import { compilePool, type Pool } from '../../signer/authority/pool.ts';
 import { tryToGet } from '../../signer/federation/attempt.ts';
 import { readFederatedTrustDomain } from '../../signer/federation/federated-trust-domain.ts';
+import { realTime } from '../../signer/kube/time.ts';
 import { rootsPem, spiffeBundleDocument } from '../../signer/trust/published-documents.ts';
 import { failure } from '../../spiffe/pki/result.ts';
 import { serve, svidOf, type TestEndpoint, webCredentials } from '../contract/bundle-endpoint.ts';
@@ -174,7 +175,7 @@ describe('`kubespiffe federation invite`', () => {
         addresses: createAddressRule(loopback ? [loopback] : []),
         readTrustBundle: async () => failure('there is none'),
         pool: { jwt: [], authorities: [], roots: [] },
-        now: () => Math.floor(Date.now() / 1000),
+        time: realTime,
       };
       const signal = AbortSignal.timeout(30_000);
       const { outcome } = await tryToGet(resource, resource.origin.value, undefined, needs, signal);

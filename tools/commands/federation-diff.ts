@@ -48,7 +48,6 @@ export const federationDiff: AddCommand = (parent, terminal, done) =>
     .argument('<federated-trust-domain>', 'Its name, or the trust domain.')
     .action(async (name: string, options: Options) => {
       const addresses = addressRuleOf(options);
-      const now = () => Math.floor(terminal.now() / 1000);
       const { resource, served, published } = await withApi(
         { ...options, role: federationViewer },
         terminal,
@@ -62,12 +61,12 @@ export const federationDiff: AddCommand = (parent, terminal, done) =>
             resourceOf: (trustDomain: string) => counting.get(trustDomain),
             readTrustBundle: (bundle) => readTrustBundle(api, bundle),
             pool: { jwt: [], authorities: [], roots: [] },
-            ...{ addresses, now, webContext },
+            ...{ addresses, time: terminal, webContext },
           });
           return { resource, served, published: await publishedKeys(api, resource) };
         },
       );
-      const stored = heldBundle(resource, now());
+      const stored = heldBundle(resource, Math.floor(terminal.now() / 1000));
       const keys = placesOf(bundleKeys(served), stored ? bundleKeys(stored) : [], published);
       const sequence = { served: served.sequence ?? null, stored: stored?.sequence ?? null };
       const diff: FederationDiff = {
