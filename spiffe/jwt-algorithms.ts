@@ -13,6 +13,12 @@ export const jwtSigningAlgorithms = ['ES256', 'RS256'] as const satisfies readon
 
 export type JwtSigningAlgorithm = (typeof jwtSigningAlgorithms)[number];
 
+/** What the API server may sign ServiceAccount tokens with (kube-apiserver's own list, and PS256 of external signers). */
+export const serviceAccountAlgorithms = [
+  ...(['RS256', 'RS384', 'RS512', 'PS256'] as const),
+  ...(['ES256', 'ES384', 'ES512'] as const),
+] satisfies readonly JwtAlgorithmName[];
+
 export function isJwtAlgorithm(name: unknown): name is JwtAlgorithmName {
   return typeof name === 'string' && Object.hasOwn(jwtAlgorithms, name);
 }

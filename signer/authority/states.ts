@@ -31,7 +31,7 @@ export function isJwtKind(kind: unknown): kind is JwtKind {
 
 /** What an authority signs: X.509-SVIDs, or JWT-SVIDs of one algorithm. */
 export type AuthorityKind = 'X509' | JwtKind;
-export const authorityKinds: readonly AuthorityKind[] = ['X509', 'JWT-ES256', 'JWT-RS256'];
+export const authorityKinds: readonly AuthorityKind[] = ['X509', ...(Object.keys(jwtKinds) as JwtKind[])];
 
 const inLiveBundles: ReadonlySet<AuthorityState> = new Set(['trusted', 'active', 'retiring']);
 

@@ -1,3 +1,4 @@
+import { serviceAccountAlgorithms } from '../../spiffe/jwt-algorithms.ts';
 import { subjectKeyTypes } from '../../spiffe/pki/algorithms.ts';
 import {
   callers,
@@ -57,8 +58,7 @@ export const refusals = {
   TokenMalformed: deny('The ServiceAccount token {}', sendTheFile),
   AlgorithmUnsupported: deny(
     'The ServiceAccount token is signed with {}',
-    'send the token that kubelet has projected. The API server must sign it with RS256, RS384, RS512, PS256, ES256, ' +
-      'ES384 or ES512',
+    `send the token that kubelet has projected. The API server must sign it with one of ${serviceAccountAlgorithms.join(', ')}`,
   ),
   AlgorithmPostQuantum: deny(
     'The ServiceAccount token is signed with {}, which is not supported yet',

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { Change, Refusal } from '../../signer/authority/change.ts';
+import { newJwtKeys } from '../../signer/authority/create-jwt.ts';
 import type { PoolDocument } from '../../signer/authority/document.ts';
 import {
   defaultJwtPropagation,
@@ -39,11 +40,10 @@ export interface ChangeOptions extends PoolOptions {
 }
 
 /** What of an authority is named by `--type`. */
-export const authorityTypes = {
-  x509: 'X509',
-  es256: 'JWT-ES256',
-  rs256: 'JWT-RS256',
-} as const satisfies Record<string, AuthorityKind>;
+export const authorityTypes = { x509: 'X509', ...newJwtKeys } as const satisfies Record<
+  string,
+  AuthorityKind
+>;
 export type AuthorityType = keyof typeof authorityTypes;
 
 export function typeOption(): Option {

@@ -1,5 +1,9 @@
 import { isJsonObject, type JsonObject } from '../../../spiffe/json.ts';
-import { isJwtAlgorithm, type JwtAlgorithmName } from '../../../spiffe/jwt-algorithms.ts';
+import {
+  isJwtAlgorithm,
+  type JwtAlgorithmName,
+  serviceAccountAlgorithms,
+} from '../../../spiffe/jwt-algorithms.ts';
 import { audiencesOf } from '../../../spiffe/jwt-svid.ts';
 import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
 import type { Caller, ProvedOwner } from './caller.ts';
@@ -16,11 +20,7 @@ export const toleranceSeconds = 60;
 /** Longest token in characters. A PSAT has about 1,300, one with the longest names and RSA 4096 some 3,000. */
 export const maxTokenLength = 8192;
 
-/** What the API server may sign with and we verify (kube-apiserver's own list, and PS256 of external signers). */
-const algorithms: ReadonlySet<string> = new Set<JwtAlgorithmName>([
-  ...(['RS256', 'RS384', 'RS512', 'PS256'] as const),
-  ...(['ES256', 'ES384', 'ES512'] as const),
-]);
+const algorithms: ReadonlySet<string> = new Set(serviceAccountAlgorithms);
 /** Other members (RFC 7515 4.1) would change how a token is verified, or where its key comes from. */
 const headerMembers = new Set(['alg', 'kid', 'typ']);
 
