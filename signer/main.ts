@@ -40,7 +40,7 @@ const knownWithinMs = 10_000;
 
 /**
  * One replica: makes the shared parts and a signer for each profile, joins them, and lets them live until `stopping`.
- * The only file that knows every folder; it decides nothing.
+ * It decides nothing.
  *
  * @throws KubespiffeError and what the system throws when a part cannot be made or ends by itself.
  */

@@ -66,7 +66,7 @@ export function isBelowStolen(record: AuthorityRecord, { authorities }: PoolDocu
 }
 
 /** What the live bundle shows of an authority: its root by SHA-256 in hex, or its JWT key by `kid`, in an annotation. */
-export function shownNameOf(record: AuthorityRecord): string | undefined {
+function shownNameOf(record: AuthorityRecord): string | undefined {
   if (!isJwtKind(record.kind)) return rootOf(record);
   const read = readJwtAuthority(record, record.id);
   return read.ok ? read.authority.kid : undefined;

@@ -118,5 +118,3 @@ export function createController(needs: ControllerNeeds) {
     run: (signal: AbortSignal) => queue.run(work, needs, signal),
   };
 }
-
-export type Controller = ReturnType<typeof createController>;
