@@ -24,6 +24,9 @@ const server = createMtlsServer(
   (tls) => createServer({ ...tls, ALPNProtocols: ['h2'] }, (socket) => connections.injectConnection(socket)),
   { source, authorize: oneOf(CLIENT_IDS.split(' ')) },
 );
-server.on('tlsClientError', (error) => console.error(error.message));
+server.on('tlsClientError', (error: NodeJS.ErrnoException) => {
+  // The readiness probe of kubelet connects and goes away each second.
+  if (error.code !== 'ECONNRESET') console.error(error.message);
+});
 server.listen(Number(PORT), () => console.log(`listening on port ${PORT}`));
 process.on('SIGTERM', () => process.exit(0));
