@@ -171,10 +171,10 @@ export const federationBadInput: readonly BadInput[] = [
     ['an answer that is cut off', 'that says that it is longer than it is'],
   ]),
   ...rows(lookup, unreachable, [
-    ['a name server that leads to a metadata service', 'gives a request no address that is refused'],
+    ['a name server that leads to a metadata service', 'a lookup gives a request no address that is refused'],
     [
       'a hundred name servers that never answer',
-      'is not delayed by a hundred other hosts whose name servers never answer',
+      'a lookup is not delayed by a hundred other hosts whose name servers never answer',
     ],
   ]),
   ...rows(attempt, notTaken('EndpointUnverifiable'), [

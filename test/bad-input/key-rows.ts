@@ -12,9 +12,12 @@ export const keyRows: readonly BadInput[] = [
       'a `keyRef` that is malformed, names a module, a PIN or a host, stands beside a private key, or is that of an Ed25519 CA',
     verdict: ['PoolUnusable'],
     tests: [
-      [reference, 'reads any text without an exception, and repeats none of it'],
-      [reference, 'refuses pkcs11:token=a;object=b?module-path=/tmp/evil.so'],
-      [reference, 'refuses awskms:///alias/my-key'],
+      [
+        reference,
+        'any text is read as a reference to a key without an exception, and none of it is repeated',
+      ],
+      [reference, 'a reference to a key is refused: pkcs11:token=a;object=b?module-path=/tmp/evil.so'],
+      [reference, 'a reference to a key is refused: awskms:///alias/my-key'],
       ...['stands beside a private key', 'cannot be read', 'is no text', 'is that of an Ed25519 CA'].map(
         (what) => [pool, `a keyRef is refused if it ${what}, at the field and without a part of it`] as const,
       ),
@@ -24,18 +27,18 @@ export const keyRows: readonly BadInput[] = [
     input: 'a PKCS#11 token that is missing, or whose key is missing or exists twice',
     verdict: ['KeyUnavailable'],
     tests: [
-      [pkcs11, 'opening a key fails where there is no such token'],
-      [pkcs11, 'opening a key fails where there is no such key'],
-      [pkcs11, 'opening a key fails where two keys have the name'],
+      [pkcs11, 'opening a key fails if there is no such token'],
+      [pkcs11, 'opening a key fails if there is no such key'],
+      [pkcs11, 'opening a key fails if two keys have the name'],
     ],
   },
   {
     input: 'a PKCS#11 token that is removed, or whose module hangs or crashes, while it is used',
     verdict: ['KeyUnavailable'],
     tests: [
-      [pkcs11, 'opening a key fails where the token was removed, and it opens again when it is back'],
-      [pkcs11, 'a signature fails alone when the token is removed'],
-      [pkcs11, 'a signature fails alone when the module crashes'],
+      [pkcs11, 'opening a key fails if the token was removed, and it opens again when it is back'],
+      [pkcs11, 'only that signature fails when the token is removed'],
+      [pkcs11, 'only that signature fails when the module crashes'],
       [pkcs11, 'a signature fails when the module hangs and the key is closed'],
     ],
   },
@@ -45,13 +48,10 @@ export const keyRows: readonly BadInput[] = [
     tests: [
       [
         pkcs11,
-        'opening a key fails where the PIN is wrong: it is tried once, and another one as soon as the file has it',
+        'opening a key fails if the PIN is wrong: it is tried once, and another one as soon as the file has it',
       ],
-      [
-        pkcs11,
-        'opening a key fails where the file with the PIN is missing or empty, or there is none and the token demands one',
-      ],
-      [pkcs11, 'opening a key fails where the PIN is locked'],
+      [pkcs11, 'opening a key fails without its PIN: the file is missing or empty, or the token needs one'],
+      [pkcs11, 'opening a key fails if the PIN is locked'],
     ],
   },
   {

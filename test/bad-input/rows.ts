@@ -59,7 +59,7 @@ export const badInput: readonly BadInput[] = [
         ],
       ),
       [decide, 'denies a readable key of an algorithm that we do not know'],
-      [csr, 'an unsupported key inside a sound request is unsupported, not unreadable'],
+      [csr, 'an unsupported key inside a valid request is unsupported, not unreadable'],
       [spki, 'RSA 2048 can be read and is not supported'],
       [spki, 'RSA 3072 with exponent 1 can be read and is not supported'],
       [spki, 'ECDSA 1.2.3.4 can be read and is not supported'],
@@ -113,10 +113,10 @@ export const badInput: readonly BadInput[] = [
       'a CSR that is cut off, too long, not DER, or followed by something; a request with two keys or none',
     verdict: ['RequestUnreadable'],
     tests: [
-      [csr, 'a truncated request is unreadable'],
-      [csr, 'a request longer than the API server allows is unreadable'],
-      [csr, 'an indefinite length is unreadable'],
-      [csr, 'trailing bytes is unreadable'],
+      [csr, 'a request is unreadable: a truncated request'],
+      [csr, 'a request is unreadable: a request longer than the API server allows'],
+      [csr, 'a request is unreadable: an indefinite length'],
+      [csr, 'a request is unreadable: trailing bytes'],
       ['issuance/request.test.ts', 'is unreadable, not unsupported, where the fields contradict each other'],
       [decide, 'waits, with an alarm, for a key that only we cannot read'],
       [decide, 'does not deny an unreadable request for its annotations'],
@@ -139,7 +139,10 @@ export const badInput: readonly BadInput[] = [
     tests: [
       [requests, 'drops the request of a pod that is not there'],
       [requests, 'drops the request of a pod whose name another pod has now'],
-      ['kube/pods.test.ts', 'is gone when the server says so, whatever the cache has'],
+      [
+        'kube/pods.test.ts',
+        'the pod of a request is gone when the server reports that, with anything in the cache',
+      ],
     ],
   },
   {
@@ -176,7 +179,7 @@ export const badInput: readonly BadInput[] = [
     tests: [
       ['issuance/consider.test.ts', 'the predecessor of the pod in the cache: issue'],
       ['issuance/consider.test.ts', 'a pod without a node in the cache: issue'],
-      ['kube/pods.test.ts', 'is read when the cache has none'],
+      ['kube/pods.test.ts', 'the pod of a request is read when the cache has none'],
       [stalePods, 'issues for the successor of a StatefulSet pod after one live look'],
       [stalePods, 'issues for a pod that had no node yet, after one live look'],
       [stalePods, 'issues for a pod that the cache does not have, after one live look'],
@@ -208,7 +211,7 @@ export const badInput: readonly BadInput[] = [
     tests: [
       ['contract/trust-domains.test.ts', 'works with a hyphen at either end'],
       ['contract/trust-domains.test.ts', 'works with 255 characters'],
-      ['config/load.test.ts', 'trust domains of 255 characters, or beginning with a hyphen, are taken'],
+      ['config/load.test.ts', 'trust domains of 255 characters, or beginning with a hyphen, are accepted'],
       ['trust/labels.test.ts', 'a trust domain that is not a valid label is replaced by the documented hash'],
     ],
   },
@@ -314,10 +317,10 @@ export const badInput: readonly BadInput[] = [
         'the request of one namespace is answered soon, although another one has thousands of earlier requests',
       ],
       [fairness, 'the request of one namespace is answered although a webhook never answers for another one'],
-      [queue, 'gives one namespace its turn after one key of another, however many that has'],
+      [queue, 'a fair queue gives one namespace its turn after one key of another, also if that has many'],
       [
         queue,
-        'gives the nodes of a namespace their turns, and each node its keys in the order in which they came',
+        'a fair queue gives the nodes of a namespace their turns, and each node its keys in order of arrival',
       ],
     ],
   },
@@ -394,7 +397,7 @@ export const badInput: readonly BadInput[] = [
     verdict: 'the signer does not start',
     tests: [
       ['config/load.test.ts', 'all problems of all sources are reported at once, each with its place'],
-      ['config/load.test.ts', 'a wrong value is a problem even where another source overrides it'],
+      ['config/load.test.ts', 'a wrong value is a problem even if another source overrides it'],
     ],
   },
   {

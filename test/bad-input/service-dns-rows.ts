@@ -160,7 +160,7 @@ export const serviceDnsRows: readonly BadInput[] = [
     input: 'more than 8 KiB of `userAnnotations` in the spec of a pod with a source of service-dns',
     verdict: ['InvalidUnverifiedUserAnnotations'],
     tests: [
-      ['kube/pods.test.ts', 'are not kept with more than 8 KiB of annotations'],
+      ['kube/pods.test.ts', 'podCertificate sources are not kept with more than 8 KiB of annotations'],
       [chosen, 'kubespiffe.io/services of 256 KiB is refused, in a short sentence'],
     ],
   },
@@ -169,11 +169,8 @@ export const serviceDnsRows: readonly BadInput[] = [
       'a domain of Services that does not begin with `svc.`, has `svc` twice, or is longer than 61 characters',
     verdict: 'the signer does not start',
     tests: [
-      [
-        'config/load.test.ts',
-        'refuses a domain of Services in which names of two namespaces could be the same',
-      ],
-      ['config/load.test.ts', 'refuses a domain of Services with which names get too long'],
+      ['config/load.test.ts', 'a domain of Services is refused if names of two namespaces could be the same'],
+      ['config/load.test.ts', 'a domain of Services is refused if names get too long'],
     ],
   },
 ];

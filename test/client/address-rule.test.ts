@@ -23,7 +23,8 @@ describe('addresses that a foreign URL must not lead to', () => {
     ...['fd00:ec2::254', 'fd00:ec2::23', 'fd20:ce::254', 'fd00:c1::a9fe:a9fe', 'fd00:42::42'],
     ...['fd00:a9fe:a9fe::1', 'fd00:100::100:200', 'FD00:EC2:0::254'],
   ]) {
-    it(`refuses ${address}`, () => assert.match(rule.problem(address) ?? '', /^the address .* is one of/));
+    it(`the address rule refuses ${address}`, () =>
+      assert.match(rule.problem(address) ?? '', /^the address .* is one of/));
   }
 
   for (const address of [
@@ -35,7 +36,7 @@ describe('addresses that a foreign URL must not lead to', () => {
     'fd00::1',
     'fd20:ce::253',
   ]) {
-    it(`accepts ${address}`, () => assert.equal(rule.problem(address), undefined));
+    it(`the address rule accepts ${address}`, () => assert.equal(rule.problem(address), undefined));
   }
 
   const hex = (...bytes: number[]) => bytes.map((byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -53,7 +54,7 @@ describe('addresses that a foreign URL must not lead to', () => {
   };
   const byte = fc.integer({ min: 0, max: 255 });
   for (const [name, form] of Object.entries(forms)) {
-    it(`refuses an address of IPv4 in the form ${name} if it is refused itself`, () => {
+    it(`the address rule refuses an address of IPv4 in the form ${name} if it is refused itself`, () => {
       const first = fc.constantFrom(127, 169, 10, 203);
       const addresses = fc.tuple(first, fc.oneof(byte, fc.constant(254)), byte, byte);
       fc.assert(
@@ -63,18 +64,18 @@ describe('addresses that a foreign URL must not lead to', () => {
         }),
       );
     });
-    it(`refuses 100.100.100.200, and accepts the address of a public server, in the form ${name}`, () => {
+    it(`the address rule refuses 100.100.100.200, and accepts a public server, in the form ${name}`, () => {
       assert.ok(rule.problem(form(100, 100, 100, 200)));
       assert.equal(rule.problem(form(203, 0, 113, 5)), undefined);
     });
   }
 
-  it('accepts a special address that the administrator allows, and no other', () => {
+  it('the address rule accepts a special address that the administrator allows, and no other', () => {
     assert.equal(local.problem('127.0.0.1'), undefined);
     assert.ok(local.problem('169.254.169.254'));
   });
 
-  it('refuses an address in a URL, in every form that URLs have for it', () => {
+  it('the address rule refuses an address in a URL, in every form that URLs have for it', () => {
     for (const host of ['127.0.0.1', '127.1', '0x7f.1', '2130706433', '[::1]', '[::ffff:7f00:1]']) {
       assert.ok(rule.hostProblem(new URL(`https://${host}:8443/`)), host);
     }
@@ -84,7 +85,7 @@ describe('addresses that a foreign URL must not lead to', () => {
   const resolve = (of: typeof rule, all: boolean) =>
     new Promise((done) => of.lookup('localhost', { all }, (error, found) => done(error?.message ?? found)));
 
-  it('refuses a name whose addresses are all refused, when it is looked up', async () => {
+  it('the address rule refuses a name whose addresses are all refused, when it is looked up', async () => {
     assert.match(
       String(await resolve(rule, true)),
       /^localhost: the address .* is one of the machine itself/,
@@ -92,7 +93,7 @@ describe('addresses that a foreign URL must not lead to', () => {
     assert.equal(await resolve(local, false), '127.0.0.1');
   });
 
-  it('reads ranges, and nothing else', () => {
+  it('the address rule reads ranges, and nothing else', () => {
     assert.deepEqual(parseAddressRange('fd00::/8'), { address: 'fd00::', prefix: 8 });
     for (const text of ['10.0.0.0', '10.0.0.0/33', 'fd00::/129', '10.0.0/8', 'a/8', '10.0.0.0/-1', '']) {
       assert.equal(parseAddressRange(text), undefined, text);

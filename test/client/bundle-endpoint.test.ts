@@ -50,7 +50,7 @@ describe('fetching a bundle', () => {
     return { reason: fetched.reason, tookMs };
   }
 
-  it('goes through the proxy of the environment, and says nothing of its password', async () => {
+  it('fetching a bundle uses the proxy of the environment, and does not report its password', async () => {
     const { key, cert } = await webCredentials({ address: '192.0.2.1' });
     const server = await serve({ key, cert }, { '/bundle': { body: '{}' } });
     servers.push(server);
@@ -79,7 +79,7 @@ describe('fetching a bundle', () => {
     await proxy.stop();
   });
 
-  it('says of a root that is not known what is wrong, and gives no advice about Node.js', async () => {
+  it('fetching a bundle reports what is wrong with an unknown root, and gives no advice about Node.js', async () => {
     const server = await serve(credentials, { '/bundle': { body: '{}' } });
     servers.push(server);
     const fetched = await fetchFromEndpoint({
@@ -93,12 +93,12 @@ describe('fetching a bundle', () => {
     assert.match(fetched.reason, /^127\.0\.0\.1:\d+: self-signed certificate$/);
   });
 
-  it('ends at the longest bundle that is read, however much comes', async () => {
+  it('fetching a bundle ends at the maximum length of a bundle, for any length of the answer', async () => {
     const { reason } = await fetchOf(' '.repeat(256 * 1024), 0, 60_000);
     assert.match(reason, /the answer is longer than 4194304 bytes/);
   });
 
-  it('ends in time, although something comes all the while', async () => {
+  it('fetching a bundle ends in time, although bytes keep coming', async () => {
     const { reason, tookMs } = await fetchOf(' ', 20, 500);
     assert.match(reason, /did not answer in time/);
     assert.ok(tookMs < 5_000, `${tookMs} ms`);

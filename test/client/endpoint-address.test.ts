@@ -10,7 +10,7 @@ describe('an address of the Workload API', () => {
     ['tcp://[::1]:8080', { kind: 'tcp', host: '[::1]', port: 8080 }],
   ];
   for (const [uri, expected] of good) {
-    it(`reads ${uri}`, () => {
+    it(`an address of the Workload API is read: ${uri}`, () => {
       const read = parseEndpointAddress(uri);
       assert.ok(read.ok);
       assert.partialDeepStrictEqual(read.value, expected);
@@ -33,7 +33,7 @@ describe('an address of the Workload API', () => {
     ['http://127.0.0.1:80', /an address is/],
   ];
   for (const [uri, reason] of bad) {
-    it(`refuses ${uri.slice(0, 40) || 'an empty one'}`, () => {
+    it(`an address of the Workload API is refused: ${uri.slice(0, 40) || 'an empty one'}`, () => {
       const read = parseEndpointAddress(uri);
       assert.ok(!read.ok);
       assert.match(read.reason, reason);

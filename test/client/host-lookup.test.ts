@@ -16,23 +16,23 @@ describe('finding the addresses of a host', () => {
   after(() => server.close());
   const partner = [{ address: '203.0.113.5', family: 4 }];
 
-  it('asks DNS, with one family where there is no other', async () => {
+  it('a lookup of a host asks DNS, and accepts one family if there is no other', async () => {
     assert.deepEqual(await addressesOf('partner.example', server.resolver()), partner);
   });
 
-  it('asks nobody for a name of the hosts file', async () => {
+  it('a lookup of a name in the hosts file asks no server', async () => {
     const found = await addressesOf('localhost', server.resolver());
     assert.ok(found.some(({ address }) => address === '127.0.0.1'));
     assert.ok(!server.asked.includes('localhost'));
   });
 
-  it('leaves short names of the cluster to the system', async () => {
+  it('a lookup of a short name of the cluster is left to the system', async () => {
     for (const name of ['bundle', 'bundle.partners.svc'])
       await assert.rejects(addressesOf(name, server.resolver()), { syscall: 'getaddrinfo' });
     assert.ok(!server.asked.some((name) => name.startsWith('bundle')));
   });
 
-  it('leaves to the system what DNS does not know, and nothing else', async () => {
+  it('a lookup is left to the system only if DNS does not know the name', async () => {
     await assert.rejects(addressesOf('fails.example', server.resolver()), { code: 'ESERVFAIL' });
     await assert.rejects(addressesOf('silent.example', server.resolver({ timeout: 100, tries: 1 })), {
       code: 'ETIMEOUT',
@@ -40,7 +40,7 @@ describe('finding the addresses of a host', () => {
     await assert.rejects(addressesOf('unknown.invalid', server.resolver()), { syscall: 'getaddrinfo' });
   });
 
-  it('is not delayed by a hundred other hosts whose name servers never answer', async () => {
+  it('a lookup is not delayed by a hundred other hosts whose name servers never answer', async () => {
     const silent = server.resolver();
     const hanging = Array.from({ length: 100 }, (_, index) => addressesOf(`silent-${index}.example`, silent));
     const ended = Promise.allSettled(hanging);
@@ -50,7 +50,7 @@ describe('finding the addresses of a host', () => {
     for (const { status } of await ended) assert.equal(status, 'rejected');
   });
 
-  it('gives a request no address that is refused', async () => {
+  it('a lookup gives a request no address that is refused', async () => {
     const resolver = await startDnsServer(() => '169.254.169.254');
     const rule = createAddressRule([], (name) => addressesOf(name, resolver.resolver()));
     const message = await new Promise((done) =>

@@ -14,7 +14,7 @@ const requestType = proto.JWTSVIDRequest as MessageTypeDefinition<object, object
 const bytes = fc.uint8Array({ maxLength: 300 }).map((each) => Buffer.from(each));
 
 describe('protobuf', () => {
-  it('reads what protobufjs writes', () => {
+  it('the protobuf reader reads what protobufjs writes', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), bytes, bytes, (hint, chain, key) => {
         const read = readFields(
@@ -29,7 +29,7 @@ describe('protobuf', () => {
     );
   });
 
-  it('writes what protobufjs reads', () => {
+  it('the protobuf writer writes what protobufjs reads', () => {
     fc.assert(
       fc.property(fc.array(fc.string({ unit: 'grapheme', maxLength: 500 })), (audience) => {
         const message = writeTexts(audience.map((each) => [1, each]));
@@ -38,7 +38,7 @@ describe('protobuf', () => {
     );
   });
 
-  it('passes over numbers, and over fields that it does not know', () => {
+  it('the protobuf reader skips numbers, and fields that it does not know', () => {
     // Field 1 a varint, 2 eight bytes, 3 four bytes, 4 a text, and 5 a varint of ten bytes.
     const message = Buffer.from(
       `08ac02 11${'01'.repeat(8)} 1d${'01'.repeat(4)} 220161 28${'ff'.repeat(9)}01`.replaceAll(' ', ''),
@@ -61,12 +61,12 @@ describe('protobuf', () => {
     ['an unknown form', '0f'],
     ['a field with the number 0', '020161'],
   ] as const) {
-    it(`refuses ${what}`, () => {
+    it(`the protobuf reader refuses ${what}`, () => {
       assert.equal(readFields(Buffer.from(hex.replaceAll(' ', ''), 'hex')).ok, false);
     });
   }
 
-  it('reads any bytes without an error that is thrown', () => {
+  it('the protobuf reader reads any bytes without throwing', () => {
     fc.assert(fc.property(bytes, (any) => void readFields(any)));
   });
 });

@@ -30,7 +30,7 @@ before(async () => {
 });
 
 describe('a response of the Workload API', () => {
-  it('is read as it was sent', () => {
+  it('a response of the Workload API is read as it was sent', () => {
     const read = fetchX509Svid.read(response);
     assert.ok(read.ok);
     const [svid] = read.value.svids;
@@ -42,7 +42,7 @@ describe('a response of the Workload API', () => {
     assert.deepEqual([...read.value.federated.keys()].toSorted(), ['example.com', 'example.net']);
   });
 
-  it('is never read as a key with another certificate, and never throws, after any change of its bytes', () => {
+  it('a changed response never gives a key with another certificate, and never throws', () => {
     const changed = fc.tuple(fc.nat(response.length - 1), fc.nat(255));
     fc.assert(
       fc.property(fc.array(changed, { maxLength: 3 }), fc.nat(response.length), (changes, cut) => {

@@ -23,7 +23,7 @@ import { run } from '../tools/run.ts';
 const other = supportedKey(makeKey('ECDSA P-256').spki);
 
 /** A token endpoint that gives what a test wants: ours would give only what is right. */
-describe('`kubespiffe token --x509` at an endpoint that errs', () => {
+describe('`kubespiffe token --x509` at an endpoint with faults', () => {
   let server: Server;
   let url: string;
   let dir: string;
@@ -75,7 +75,7 @@ describe('`kubespiffe token --x509` at an endpoint that errs', () => {
     };
   }
 
-  it('takes what is right', async () => {
+  it('kubespiffe token --x509 accepts a correct answer', async () => {
     give = (key) => svid(key);
     const { code, stderr } = await certify();
     assert.equal(code, 0, stderr);
@@ -85,7 +85,7 @@ describe('`kubespiffe token --x509` at an endpoint that errs', () => {
   const wrong: [name: string, give: typeof give, said: RegExp][] = [
     ['a certificate for another key', () => svid(other), /certificate for another key/],
     [
-      'another SPIFFE ID than it tells',
+      'another SPIFFE ID than it names',
       (key) => svid(key, { id: 'spiffe://example.org/a' }),
       /not an X509-SVID/,
     ],
@@ -96,15 +96,15 @@ describe('`kubespiffe token --x509` at an endpoint that errs', () => {
     ],
     ['no roots', (key) => svid(key, { roots: '' }), /none of its roots has signed/],
     [
-      'a certificate that is none',
+      'a certificate that cannot be read',
       async () => ({ ...(await svid(other)), certificate_chain: 'x' }),
       /did not answer/,
     ],
     ['no certificate', async () => ({ access_token: 'a.b.c' }), /did not answer with certificates/],
-    ['no JSON', async () => 'welcome', /did not answer with certificates/],
+    ['a text that is not JSON', async () => 'welcome', /did not answer with certificates/],
   ];
   for (const [name, answer, said] of wrong) {
-    it(`refuses ${name}, and writes nothing`, async () => {
+    it(`kubespiffe token --x509 refuses ${name}, and writes nothing`, async () => {
       give = answer;
       const { code, stderr } = await certify();
       assert.equal(code, 1);

@@ -23,7 +23,7 @@ test('docs/reference/configuration.md is what scripts/configuration-reference.ts
   );
 });
 
-test('the reference has one heading for a setting and a row for each signer that has it', () => {
+test('the configuration reference has one heading for a setting and a row for each signer that has it', () => {
   const two = createTable({
     spiffe: { settings: ['maxLifetime'] },
     'service-dns': { settings: ['maxLifetime'], different: { maxLifetime: { default: '12h' } } },
@@ -36,7 +36,7 @@ test('the reference has one heading for a setting and a row for each signer that
   );
 });
 
-test('the default of every setting is a value that the setting takes', () => {
+test('the default of every setting is a valid value', () => {
   for (const { key, setting } of table.entries) {
     const { type, default: text } = setting;
     if (text !== undefined) assert.equal(type.parse(text).ok, true, key);

@@ -61,7 +61,7 @@ const ofEachSigner = {
   },
 };
 
-test('the trust domain alone is enough', async () => {
+test('a configuration with only the trust domain is enough', async () => {
   assert.deepEqual(await good({ argv: trustDomain }), {
     trustDomain: 'example.org',
     ...{ defaultIdentity: 'serviceAccount', registrationClass: undefined, clusterName: undefined },
@@ -102,7 +102,7 @@ test('the trust domain alone is enough', async () => {
   });
 });
 
-test('a root is published for three refresh hints at least, and one more than its delay, where other trust domains fetch it', async () => {
+test('a root is published for three refresh hints, and one more than its delay, if peers fetch it', async () => {
   const polled = [...trustDomain, '--bundle-spiffe-address', ':8444', '--token-refresh-hint', '5m'];
   const seconds = async (...argv: string[]) => (await good({ argv })).signers.spiffe.rootPropagationSeconds;
   assert.equal(await seconds(...polled), 900);
@@ -152,7 +152,7 @@ test('a flag wins over the environment, the environment over the file, the file 
   assert.equal(config.takeoverDelayMs, 1000);
 });
 
-test('leaves name their pod and the issuer where that is switched on', async () => {
+test('leaves name their pod and the issuer if the settings ask for it', async () => {
   const file = `${header}leafPodIdentity: true\nleafIssuer: true\njwtIssuer: https://id.example.org\n`;
   const config = await good({ argv: trustDomain, file });
   assert.equal(config.signers.spiffe.leafPodIdentity, true);
@@ -161,7 +161,7 @@ test('leaves name their pod and the issuer where that is switched on', async () 
   assert.equal(off.signers.spiffe.leafIssuer, undefined);
 });
 
-test('the file may be named by the environment', async () => {
+test('the configuration file may be named by the environment', async () => {
   const readFile = async (path: string) =>
     path === '/etc/signer.yaml' ? `${header}trustDomain: a.example` : '';
   const loaded = await loadConfig({ argv: [], env: { KUBESPIFFE_CONFIG: '/etc/signer.yaml' }, readFile });
@@ -189,12 +189,12 @@ test('all problems of all sources are reported at once, each with its place', as
   ]);
 });
 
-test('a wrong value is a problem even where another source overrides it', async () => {
+test('a wrong value is a problem even if another source overrides it', async () => {
   const [problem] = await problems({ argv: trustDomain, env: { KUBESPIFFE_TRUST_DOMAIN: 'Example.org' } });
   assert.match(problem ?? '', /^environment KUBESPIFFE_TRUST_DOMAIN: "Example\.org" /);
 });
 
-test('refuses a domain of Services in which names of two namespaces could be the same', async () => {
+test('a domain of Services is refused if names of two namespaces could be the same', async () => {
   for (const domain of [
     'cluster.local',
     'svc',
@@ -212,7 +212,7 @@ test('refuses a domain of Services in which names of two namespaces could be the
   }
 });
 
-test('refuses a domain of Services with which names get too long', async () => {
+test('a domain of Services is refused if names get too long', async () => {
   const longest = `svc.${'a'.repeat(57)}`;
   assert.deepEqual((await good({ argv: [...trustDomain, '--service-domains', longest] })).serviceDomains, [
     longest,
@@ -221,7 +221,7 @@ test('refuses a domain of Services with which names get too long', async () => {
   assert.match(problem ?? '', /has more than 61 characters/);
 });
 
-test('takes a domain of Services that is given twice once', async () => {
+test('a domain of Services that is given twice is used once', async () => {
   const argv = [...trustDomain, '--service-domains', 'svc.a,svc.b,svc.a'];
   assert.deepEqual((await good({ argv })).serviceDomains, ['svc.a', 'svc.b']);
 });
@@ -263,7 +263,7 @@ const wrongFlags: [string[], RegExp][] = [
   [[...trustDomain, '--check-config=yes'], /^flag --check-config: there is no such flag/],
 ];
 for (const [argv, message] of wrongFlags) {
-  test(`refuses ${argv.join(' ').slice(0, 70)}`, async () => {
+  test(`the arguments are refused: ${argv.join(' ').slice(0, 70)}`, async () => {
     const found = await problems({ argv });
     assert.ok(
       found.some((problem) => message.test(problem)),
@@ -282,7 +282,7 @@ const goodFlags: [string[], Partial<Config>][] = [
   [['--replica', 'a.b-c'], { replica: 'a.b-c' }],
 ];
 for (const [argv, expected] of goodFlags) {
-  test(`takes ${argv.join(' ')}`, async () => {
+  test(`the arguments are accepted: ${argv.join(' ')}`, async () => {
     const config = await good({ argv: [...trustDomain, ...argv] });
     assert.partialDeepStrictEqual(config, expected);
   });
@@ -335,7 +335,7 @@ const contradictions: [name: string, input: Input, problem: string][] = [
   ],
 ];
 for (const [name, input, problem] of contradictions) {
-  test(`refuses different values under both names of a setting: ${name}`, async () => {
+  test(`different values under both names of a setting are refused: ${name}`, async () => {
     const found = await problems({ ...input, argv: [...trustDomain, ...(input.argv ?? [])] });
     assert.deepEqual(found, [problem]);
   });
@@ -391,12 +391,12 @@ test('pod-identity has pool and lifetimes of spiffe, and a section of its own fo
   );
 });
 
-test('trust domains of 255 characters, or beginning with a hyphen, are taken', async () => {
+test('trust domains of 255 characters, or beginning with a hyphen, are accepted', async () => {
   assert.equal((await good({ argv: [`--trust-domain=${'a'.repeat(255)}`] })).trustDomain.length, 255);
   assert.equal((await good({ argv: ['--trust-domain=-a-'] })).trustDomain, '-a-');
 });
 
-test('empty variables, those of the launcher and what Kubernetes sets for a Service are no settings', async () => {
+test('empty variables, those of the launcher and those of Kubernetes for a Service are not settings', async () => {
   const env = {
     KUBESPIFFE_LOG_LEVEL: '',
     KUBESPIFFE_SIGNER_SERVICE_HOST: '10.96.0.7',
@@ -447,7 +447,7 @@ const wrongFiles: [string, RegExp][] = [
   [`${header}---\n${header}`, /^signer\.yaml:\d: /],
 ];
 for (const [file, message] of wrongFiles) {
-  test(`refuses the file ${JSON.stringify(file.slice(-50))}`, async () => {
+  test(`the configuration file is refused: ${JSON.stringify(file.slice(-50))}`, async () => {
     const found = await problems({ file });
     assert.ok(
       found.some((problem) => message.test(problem)),
@@ -457,13 +457,13 @@ for (const [file, message] of wrongFiles) {
 }
 
 for (const name of ['toString', '__proto__', 'constructor', 'hasOwnProperty']) {
-  test(`refuses the setting ${name}, which every object has by inheritance`, async () => {
+  test(`the setting ${name} is refused, which every object has by inheritance`, async () => {
     const found = await problems({ file: `${header}trustDomain: example.org\n${name}: x\n` });
     assert.deepEqual(found, [`signer.yaml:4: "${name}" is not a setting`]);
   });
 }
 
-test('reads a file that begins with a byte order mark', async () => {
+test('a configuration file that begins with a byte order mark is read', async () => {
   assert.equal(
     (await good({ file: `\ufeff${header}trustDomain: example.org\n` })).trustDomain,
     'example.org',
@@ -590,7 +590,7 @@ test('bundle endpoints need no token endpoint, and that of the web needs a certi
   });
 });
 
-test('lists are separated by commas', async () => {
+test('lists in settings are separated by commas', async () => {
   const { endpoints } = await good({ argv: [...tokens, '--jwt-audiences', 'vault, https://*'] });
   assert.deepEqual(endpoints?.token?.allowedAudiences, ['vault', 'https://*']);
   assert.match((await problems({ argv: [...tokens, '--token-names', 'a,,b'] }))[0] ?? '', /empty entry/);
@@ -603,7 +603,7 @@ for (const url of [
   'https://a.example?x=1',
   'a.example',
 ]) {
-  test(`${url} is no issuer`, async () => {
+  test(`the JWT issuer ${url} is refused`, async () => {
     const [problem] = await problems({ argv: [...trustDomain, '--jwt-issuer', url] });
     assert.match(problem ?? '', /is not an https URL/);
   });
@@ -624,13 +624,13 @@ describe('a rotation', () => {
       /^flag --jwt-key-activate-after: is 10m, less than the 15m for which a new JWT key must be published/,
     ],
   ] as const) {
-    test(`is refused at the start with ${argv.join(' ')}`, async () => {
+    test(`a rotation is refused at the start with ${argv.join(' ')}`, async () => {
       const [found = ''] = await problems({ argv: [...trustDomain, ...argv] });
       assert.match(found, problem);
     });
   }
 
-  test('may have the longest certificates with the defaults', async () => {
+  test('a rotation may have the longest certificates with the defaults', async () => {
     await good({ argv: [...trustDomain, '--max-lifetime', '91d', '--rotation', 'automatic'] });
   });
 });

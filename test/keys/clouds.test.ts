@@ -117,7 +117,7 @@ for (const { name, uri, start, opener, operations, refusal } of clouds) {
     }
 
     for (const [type, algorithm, pair] of pairs) {
-      it(`of type ${type} signs what its public half verifies`, async () => {
+      it(`a key of ${name} and type ${type} signs what its public half verifies`, async () => {
         const { key, cloud } = await opened(pair);
         const content = Buffer.from('what is to be signed');
         const digest = algorithm.digest ?? 'sha256';
@@ -132,14 +132,14 @@ for (const { name, uri, start, opener, operations, refusal } of clouds) {
       });
     }
 
-    it('that is refused says why', async () => {
+    it(`a key of ${name} that is refused reports why`, async () => {
       const { key, cloud } = await opened((pairs[0] as (typeof pairs)[0])[2]);
       cloud.failure = refusal;
       await assert.rejects(key.sign(Buffer.alloc(32), signatureAlgorithms.ES256), /is disabled/);
       key.close();
     });
 
-    it('that cannot be reached says so', async () => {
+    it(`a key of ${name} that cannot be reached reports that`, async () => {
       const { key, cloud } = await opened((pairs[0] as (typeof pairs)[0])[2]);
       cloud.close();
       await assert.rejects(

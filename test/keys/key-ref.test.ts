@@ -21,7 +21,7 @@ for (const [uri, expected] of [
     { host: 'my-vault.vault.azure.net', key: 'ca', version },
   ],
 ] as const) {
-  it(`reads ${uri}`, () => {
+  it(`a reference to a key is read: ${uri}`, () => {
     const read = parseKeyRef(uri);
     assert.ok(read.ok, read.ok ? '' : read.reason);
     const { backend: _, ...rest } = read.value;
@@ -54,14 +54,14 @@ for (const [uri, says] of [
   [`azurekms://evil.example.com#.vault.azure.net/ca/${version}`, /is not azurekms/],
   [`azurekms://user@my-vault.vault.azure.net/ca/${version}`, /is not azurekms/],
 ] as const) {
-  it(`refuses ${uri.slice(0, 80) || 'the empty reference'}`, () => {
+  it(`a reference to a key is refused: ${uri.slice(0, 80) || 'the empty reference'}`, () => {
     const read = parseKeyRef(uri);
     assert.ok(!read.ok);
     assert.match(read.reason, says);
   });
 }
 
-it('reads any text without an exception, and repeats none of it', () => {
+it('any text is read as a reference to a key without an exception, and none of it is repeated', () => {
   fc.assert(
     fc.property(
       fc.constantFrom('pkcs11:', 'awskms:', 'gcpkms:', 'azurekms:', ''),

@@ -43,7 +43,7 @@ describe('a new authority with its key in a PKCS#11 token', () => {
     );
 
   for (const name of Object.keys(pairs)) {
-    it(`of type ${name} has a root that OpenSSL verifies strictly, and no private key`, async () => {
+    it(`a new PKCS#11 authority of type ${name} has a root that OpenSSL verifies strictly, and no private key`, async () => {
       const key = await open(name);
       const record = await createAuthority({ id: 'ca-1', trustDomain, now, key });
       key.close();
@@ -58,7 +58,7 @@ describe('a new authority with its key in a PKCS#11 token', () => {
     });
   }
 
-  it('signs for no authority whose certificate is for another key', async () => {
+  it('a PKCS#11 key does not sign for an authority whose certificate is for another key', async () => {
     const key = await open('ECDSA P-384');
     const { privateKey: _, ...other } = await createAuthority({ id: 'ca-1', trustDomain, now });
     const read = () => readAuthority({ ...other, keyRef: key.keyRef }, 'authority', trustDomain, keysOf(key));
@@ -67,7 +67,7 @@ describe('a new authority with its key in a PKCS#11 token', () => {
   });
 
   for (const name of Object.keys(pairs)) {
-    it(`of type ${name} asks another CA with a request that the key has signed`, async () => {
+    it(`a new PKCS#11 authority of type ${name} asks another CA with a request that its key has signed`, async () => {
       const key = await open(name);
       const record = await createRequested({ id: 'ca-1', trustDomain, now, pathLength: 0, key });
       key.close();
@@ -82,7 +82,7 @@ describe('a new authority with its key in a PKCS#11 token', () => {
     });
   }
 
-  it('for JWT-SVIDs has the public half, and no private key', async () => {
+  it('a new PKCS#11 authority for JWT-SVIDs has the public half, and no private key', async () => {
     const key = await open('ECDSA P-256');
     const record = await createJwtAuthority({ key: 'es256', now, keptKey: key });
     key.close();
@@ -91,7 +91,7 @@ describe('a new authority with its key in a PKCS#11 token', () => {
     assert.ok(read.ok && read.authority.publicKey.equals(pairs['ECDSA P-256'].publicKey));
   });
 
-  it('is not made where the key is not there, or the reference is none', async () => {
+  it('a new PKCS#11 authority is not made without its key, or with an invalid reference', async () => {
     await assert.rejects(open('other'), {
       code: 'KEY_UNAVAILABLE',
       message: /no private key with object=other/,

@@ -54,7 +54,7 @@ async function using(key: Promise<OpenKey>, use: (key: OpenKey) => Promise<void>
 
 describe('a key in a PKCS#11 token', () => {
   for (const name of names) {
-    it(`of type ${name} signs what its public half verifies, many at once`, async () => {
+    it(`a PKCS#11 key of type ${name} signs what its public half verifies, many at once`, async () => {
       await using(open(`pkcs11:token=kubespiffe;object=${name}`), async (key) => {
         const { publicKey } = pairs[name];
         assert.ok((await key.publicKey()).equals(publicKey));
@@ -71,14 +71,14 @@ describe('a key in a PKCS#11 token', () => {
     });
   }
 
-  it('is found by its id alone', async () => {
+  it('a PKCS#11 key is found by its id alone', async () => {
     await using(open('pkcs11:token=kubespiffe;id=%02'), async (key) => {
       assert.ok((await key.publicKey()).equals(createPublicKey(pairs['ecdsa-p384'].privateKey)));
     });
   });
 });
 
-describe('what prevents that a key of a PKCS#11 token is opened', () => {
+describe('failures to open a key of a PKCS#11 token', () => {
   for (const [what, uri, says] of [
     ['there is no such token', 'pkcs11:token=other;object=ecdsa-p256', /no token with token=other/],
     ['the token has another serial number', 'pkcs11:serial=1;object=ecdsa-p256', /no token with serial=1/],
@@ -89,10 +89,10 @@ describe('what prevents that a key of a PKCS#11 token is opened', () => {
       /object=ecdsa-p256;id=02/,
     ],
   ] as const) {
-    it(`opening a key fails where ${what}`, () => assert.rejects(open(uri), says));
+    it(`opening a key fails if ${what}`, () => assert.rejects(open(uri), says));
   }
 
-  it('opening a key fails where two keys have the name', async () => {
+  it('opening a key fails if two keys have the name', async () => {
     const twin = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export(pkcs8).toString();
     hsm.put('twin', twin, '0a');
     hsm.put(
@@ -109,12 +109,12 @@ describe('what prevents that a key of a PKCS#11 token is opened', () => {
     });
   });
 
-  it('opening a key fails where the module is not there, or is no module', async () => {
+  it('opening a key fails if the module does not exist, or is not a module', async () => {
     await assert.rejects(open(uri, opener({ module: '/nowhere.so' })), /nowhere\.so/);
     await assert.rejects(open(uri, opener({ module: undefined })), /setting pkcs11Module is not set/);
   });
 
-  it('opening a key fails where the file with the PIN is missing or empty, or there is none and the token demands one', async () => {
+  it('opening a key fails without its PIN: the file is missing or empty, or the token needs one', async () => {
     await assert.rejects(
       open(uri, opener({ pinFile: '/nowhere' })),
       /\/nowhere of pkcs11PinFile cannot be read \(ENOENT\)/,
@@ -125,7 +125,7 @@ describe('what prevents that a key of a PKCS#11 token is opened', () => {
     await assert.rejects(open(uri, opener({ pinFile: undefined })), /no private key with object=ecdsa-p256/);
   });
 
-  it('opening a key fails where the PIN is wrong: it is tried once, and another one as soon as the file has it', async () => {
+  it('opening a key fails if the PIN is wrong: it is tried once, and another one as soon as the file has it', async () => {
     const by = opener();
     hsm.writePin('11111');
     await assert.rejects(open(uri, by), /the token refuses the PIN \(CKR_PIN_INCORRECT\)/);
@@ -134,7 +134,7 @@ describe('what prevents that a key of a PKCS#11 token is opened', () => {
     await using(open(uri, by), async (key) => assert.ok(await key.publicKey()));
   });
 
-  it('opening several keys of a token at once, by several of its names, tries a wrong PIN once, and opens them all with the right one', async () => {
+  it('opening several keys of a token at once tries a wrong PIN once, and opens them all with the right one', async () => {
     const by = opener();
     // One token under three names.
     const serial = hsm.serial();
@@ -154,7 +154,7 @@ describe('what prevents that a key of a PKCS#11 token is opened', () => {
     for (const key of keys) key.close();
   });
 
-  it('opening a key fails at its turn where it was given up meanwhile', async () => {
+  it('opening a key fails at its turn if it was cancelled meanwhile', async () => {
     const by = opener();
     const giveUp = new AbortController();
     const first = open(uri, by);
@@ -164,7 +164,7 @@ describe('what prevents that a key of a PKCS#11 token is opened', () => {
     await using(first, async (key) => assert.ok(await key.publicKey()));
   });
 
-  it('opening a key fails where the token was removed, and it opens again when it is back', async () => {
+  it('opening a key fails if the token was removed, and it opens again when it is back', async () => {
     const [here, away] = [join(hsm.folder, 'tokens'), join(hsm.folder, 'away')];
     renameSync(here, away);
     await assert.rejects(open(uri), /no token with token=kubespiffe|CKR_/);
@@ -172,20 +172,20 @@ describe('what prevents that a key of a PKCS#11 token is opened', () => {
     await using(open(uri), async (key) => assert.ok(await key.publicKey()));
   });
 
-  it('opening a key fails where the PIN is locked', async () => {
+  it('opening a key fails if the PIN is locked', async () => {
     hsm.setMood('locked');
     await assert.rejects(open(uri), /the PIN of the token is locked.*CKR_PIN_LOCKED/);
     hsm.setMood('well');
   });
 });
 
-describe('what prevents a signature by a PKCS#11 token', () => {
+describe('failures of a signature by a PKCS#11 token', () => {
   const digest = hash('sha256', 'content', 'buffer');
   for (const [mood, what, says] of [
     ['removed', 'the token is removed', /the token was removed \(CKR_DEVICE_REMOVED\)/],
     ['crashes', 'the module crashes', /the process of the PKCS#11 module ended \(SIGSEGV\)/],
   ] as const) {
-    it(`a signature fails alone when ${what}`, async () => {
+    it(`only that signature fails when ${what}`, async () => {
       await using(open(uri), async (key) => {
         await key.sign(digest, signatureAlgorithms.ES256);
         hsm.setMood(mood);

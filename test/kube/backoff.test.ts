@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { backoffMs, createBackoff, readRetryAfter } from '../../signer/kube/backoff.ts';
 
 describe('back-off', () => {
-  test('doubles up to its maximum, and lies in the upper half of each span', () => {
+  test('a back-off doubles up to its maximum, and is in the upper half of each span', () => {
     const policy = { baseMs: 100, maxMs: 1000 };
     const low = createBackoff(policy, () => 0);
     assert.deepEqual([low.next(), low.next(), low.next(), low.next(), low.next()], [50, 100, 200, 400, 500]);
@@ -12,7 +12,7 @@ describe('back-off', () => {
     assert.ok(high.next() < 100 && high.next() > 199);
   });
 
-  test('starts over after a reset', () => {
+  test('a back-off starts over after a reset', () => {
     const backoff = createBackoff({ baseMs: 100, maxMs: 1000 }, () => 0);
     backoff.next();
     backoff.next();
@@ -21,7 +21,7 @@ describe('back-off', () => {
     assert.equal(backoff.next(), 50);
   });
 
-  test('never comes back sooner than the server asked', () => {
+  test('a back-off is never shorter than the server asked', () => {
     fc.assert(
       fc.property(
         fc.nat(60_000),
@@ -36,7 +36,7 @@ describe('back-off', () => {
     );
   });
 
-  test('stays within its policy for any number of failures', () => {
+  test('a back-off stays within its policy for any number of failures', () => {
     fc.assert(
       fc.property(fc.nat(10_000), fc.double({ min: 0, max: 0.999, noNaN: true }), (failures, jitter) => {
         const wait = backoffMs({ baseMs: 100, maxMs: 8000 }, failures, () => jitter);
@@ -61,6 +61,7 @@ describe('Retry-After', () => {
     ['Sun, 22 Nov 2026 12:00:05 GMT', 5000],
     ['Sun, 22 Nov 2026 11:00:00 GMT', 0],
   ] as const) {
-    test(`"${header}" is ${expected} ms`, () => assert.equal(readRetryAfter(header, now), expected));
+    test(`Retry-After "${header}" is ${expected} ms`, () =>
+      assert.equal(readRetryAfter(header, now), expected));
   }
 });

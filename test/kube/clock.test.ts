@@ -22,7 +22,7 @@ function makeWorld(skew: number) {
 }
 
 describe('server clock', () => {
-  test('the skew is unknown before the first answer', () => {
+  test('the skew of the server clock is unknown before the first answer', () => {
     const { clock } = makeWorld(0);
     assert.equal(clock.skewMs(), undefined);
     assert.match(clock.problem() ?? '', /is not known yet/);
@@ -66,7 +66,7 @@ describe('server clock', () => {
     assert.ok(Math.abs(clock.skewMs() ?? Number.NaN) < 80, `${clock.skewMs()}`);
   });
 
-  test('follows with the second answer after the server clock was set', () => {
+  test('the server clock follows with the second answer after it was set', () => {
     const { clock, state, answer } = makeWorld(0);
     for (let asked = 0; asked < 20; asked += 1) answer(2, 2);
     state.serverEpoch += 300_000;
@@ -77,7 +77,7 @@ describe('server clock', () => {
     assert.ok(Math.abs((clock.skewMs() ?? Number.NaN) + 300_000) < 600, `${clock.skewMs()}`);
   });
 
-  test('ignores dates that agree with no other, however many there are', () => {
+  test('the server clock ignores dates that agree with no other, for any number of them', () => {
     const { clock, state, answer } = makeWorld(0);
     answer(2, 2);
     for (let round = 1; round < 10; round += 1) {
@@ -89,7 +89,7 @@ describe('server clock', () => {
     }
   });
 
-  test('ignores a wrong Date that repeats between answers that agree', () => {
+  test('the server clock ignores a wrong Date that repeats between answers that agree', () => {
     const { clock, state, answer } = makeWorld(0);
     for (let round = 0; round < 10; round += 1) {
       answer(2, 2);
@@ -100,7 +100,7 @@ describe('server clock', () => {
     }
   });
 
-  test('notices at once that our own clock was set, without a new answer', () => {
+  test('the server clock notices at once that our own clock was set, without a new answer', () => {
     const { clock, state, answer } = makeWorld(0);
     answer(2, 2);
     assert.equal(clock.problem(), undefined);
@@ -108,7 +108,7 @@ describe('server clock', () => {
     assert.match(clock.problem() ?? '', /s (fast|slow); at most/);
   });
 
-  test('forgets old answers, so that drift causes no contradiction', () => {
+  test('the server clock forgets old answers, so that drift causes no contradiction', () => {
     const { clock, state, answer } = makeWorld(0);
     for (let minute = 0; minute < 600; minute += 1) {
       for (let asked = 0; asked < 10; asked += 1) answer(1, 1);
@@ -127,7 +127,7 @@ describe('server clock', () => {
     [89_000, true],
     [91_500, false],
   ] as const) {
-    test(`${skew} ms is ${isGood ? 'within' : 'beyond'} the bounds`, () => {
+    test(`a skew of ${skew} ms is ${isGood ? 'within' : 'beyond'} the bounds`, () => {
       const { clock, state, answer } = makeWorld(skew);
       for (let asked = 0; asked < 50; asked += 1) {
         answer(1, 1);

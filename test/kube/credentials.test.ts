@@ -147,7 +147,7 @@ describe('credentials', () => {
     assert.deepEqual(credentials.impersonation, {});
   });
 
-  test("a pod's own ServiceAccount is used in a cluster", async () => {
+  test('the own ServiceAccount of a pod is used in a cluster', async () => {
     for (const [name, content] of [
       ['token', 'pod-token'],
       ['ca.crt', 'POD-CA'],
@@ -168,7 +168,7 @@ describe('credentials', () => {
     assert.equal(String(credentials.tls.ca), 'NEW-CA');
   });
 
-  test('the order is: the given file, KUBECONFIG, the pod, the home folder', async () => {
+  test('credentials come from the given file, then KUBECONFIG, the pod, the home folder', async () => {
     const asked = await kubeconfig('asked', { token: 'asked' });
     const listed = await kubeconfig('listed', { token: 'listed' });
     const env = { KUBECONFIG: listed, KUBERNETES_SERVICE_HOST: '10.0.0.1', HOME: '/nowhere' };
@@ -188,7 +188,7 @@ describe('credentials', () => {
     );
   });
 
-  test('errors name the problem and quote no secret', async () => {
+  test('errors about credentials name the problem and quote no secret', async () => {
     const broken = path.join(folder, 'broken');
     await writeFile(broken, 'users:\n- name: me\n  user: {token: "s3cr3t\n  : [');
     const fresh = path.join(folder, 'fresh');

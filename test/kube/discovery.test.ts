@@ -79,7 +79,7 @@ describe('discovery', () => {
     ['neither', { v1: ['certificatesigningrequests'] }, [], []],
   ];
   for (const [what, versions, ofRequests, ofBundles] of tables) {
-    test(`finds ${what}`, () =>
+    test(`discovery finds ${what}`, () =>
       withDiscovery(
         Object.fromEntries(
           Object.entries(versions).map(([each, names]) => [`${certificates}/${each}`, names]),
@@ -91,7 +91,7 @@ describe('discovery', () => {
       ));
   }
 
-  test('finds a resource of another group that is installed later', async () => {
+  test('discovery finds a resource of another group that is installed later', async () => {
     const served: Record<string, readonly string[]> = { [`${certificates}/v1`]: both };
     await withDiscovery(served, async ({ discovery, requests, time, stop }) => {
       const added = find(discovery, registrations);
@@ -107,7 +107,7 @@ describe('discovery', () => {
     });
   });
 
-  test('warns once about each kind of problem while discovery keeps failing', () =>
+  test('discovery warns once about each kind of problem while it keeps failing', () =>
     withDiscovery({}, async ({ api, time, warnings }) => {
       const problems: Answer[] = ['broken', { status: 503 }];
       api.answer = () => problems[Math.ceil(api.requests.length / 2) % 2] ?? 'broken';
@@ -115,7 +115,7 @@ describe('discovery', () => {
       assert.equal(warnings.length, 2);
     }));
 
-  test('waits for a resource that is not served yet, and logs what it finds', async () => {
+  test('discovery waits for a resource that is not served yet, and logs what it finds', async () => {
     const served: Record<string, readonly string[]> = { [`${certificates}/v1`]: [] };
     await withDiscovery(served, async ({ requests, time, found, stop }) => {
       let misses = 0;
@@ -131,7 +131,7 @@ describe('discovery', () => {
     });
   });
 
-  test('an API server that does not answer is asked again, and known versions are kept', async () => {
+  test('discovery asks an API server again that does not answer, and keeps the known versions', async () => {
     const served: Record<string, readonly string[] | Answer> = { [`${certificates}/v1`]: { status: 500 } };
     await withDiscovery(served, async ({ discovery, bundles, time, stop }) => {
       assert.equal(bundles.versions(), undefined);
@@ -148,7 +148,7 @@ describe('discovery', () => {
     });
   });
 
-  test('looks again at once on request, and waiting callers get the new answer', async () => {
+  test('discovery looks again at once on request, and waiting callers get the new answer', async () => {
     const served: Record<string, readonly string[]> = { [`${certificates}/v1beta1`]: both };
     await withDiscovery(served, async ({ discovery, requests, stop }) => {
       delete served[`${certificates}/v1beta1`];
@@ -158,7 +158,7 @@ describe('discovery', () => {
     });
   });
 
-  test('a thousand requests to look again cost one look', () =>
+  test('a thousand requests for discovery cost one look', () =>
     withDiscovery({ [`${certificates}/v1`]: both }, async ({ discovery, api }) => {
       const before = api.requests.length;
       for (let hint = 0; hint < 1000; hint += 1) discovery.rediscover();
@@ -166,13 +166,13 @@ describe('discovery', () => {
       assert.equal(api.requests.length - before, 2);
     }));
 
-  test('looks rarely when nothing is missing', () =>
+  test('discovery looks rarely when nothing is missing', () =>
     withDiscovery({ [`${certificates}/v1`]: both }, async ({ api, time }) => {
       await time.advance(3_600_000);
       assert.ok(api.requests.length <= 2 * 15, `${api.requests.length} in an hour`);
     }));
 
-  test('no caller waits after the end', () =>
+  test('no caller of discovery waits after its end', () =>
     withDiscovery({}, async ({ requests, stop }) => {
       const waiting = requests.whenServed(stop.signal);
       stop.abort();

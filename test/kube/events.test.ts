@@ -45,7 +45,7 @@ async function withRecorder(
 }
 
 describe('events', () => {
-  test('are written once, in the namespace of their object', () =>
+  test('an Event is written once, in the namespace of its object', () =>
     withRecorder(async ({ record, api }) => {
       record();
       await settle();
@@ -70,7 +70,7 @@ describe('events', () => {
       });
     }));
 
-  test('have a valid name, however the name of their object ends where it is cut', () =>
+  test('an Event has a valid name, also if the name of its object was cut', () =>
     withRecorder(async ({ record, api }) => {
       const names = ['-', '.', 'x', '.-'].map((last) => 'x'.repeat(230 - last.length) + last);
       for (const each of names) {
@@ -179,7 +179,7 @@ describe('events', () => {
       assert.deepEqual(methods, ['POST', 'PATCH']);
     }));
 
-  test('writes pause in a namespace where they fail, and go on in others', () =>
+  test('writes of Events pause in a namespace where they fail, and continue in others', () =>
     withRecorder(async ({ record, time, api }) => {
       const tried = (namespace: string) =>
         api.requests.filter(({ path }) => path.includes(`/namespaces/${namespace}/`)).length;
@@ -214,7 +214,7 @@ describe('events', () => {
     assert.equal(written.filter((path) => path.includes('/quiet/')).length, 1);
   });
 
-  test('temporary errors are retried, a refusal is final, and nothing is thrown', () =>
+  test('temporary errors of Events are retried, a refusal is final, and nothing is thrown', () =>
     withRecorder(async ({ record, time, api, count }) => {
       api.answer = () => 'broken';
       record();
@@ -243,7 +243,7 @@ describe('events', () => {
     assert.equal(written.length, 3);
   });
 
-  test('a note is cut to 1024 bytes between two characters', () => {
+  test('the note of an Event is cut to 1024 bytes between two characters', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme', maxLength: 600 }), (text) => {
         const cut = cutBytes(text, 1024);

@@ -59,7 +59,7 @@ describe('a credential plugin', () => {
   };
   const isGone = (pid: number) => waitFor('the plugin to end', () => !existsSync(`/proc/${pid}/fd/1`));
 
-  test('is ended after a minute without a terminal', async () => {
+  test('a credential plugin is ended after a minute without a terminal', async () => {
     let passMinute = () => undefined as undefined;
     const timer = (run: () => void, ms: number) => {
       assert.equal(ms, 60_000);
@@ -73,7 +73,7 @@ describe('a credential plugin', () => {
     await isGone(pid);
   });
 
-  test('may run without limit at a terminal', async () => {
+  test('a credential plugin may run without limit at a terminal', async () => {
     const timer = () => assert.fail('a timer was set');
     const { token } = await runScript(`echo '${credential('"status":{"token":"t"}')}'`, {
       time: timeWith({ timer }),
@@ -82,7 +82,7 @@ describe('a credential plugin', () => {
     assert.equal(token, 't');
   });
 
-  test('ends with the process that started it', async () => {
+  test('a credential plugin ends with the process that started it', async () => {
     const stopping = new AbortController();
     const result = runScript(hangs('stopped'), { signal: stopping.signal });
     const pid = await pidOf('stopped');
@@ -95,11 +95,11 @@ describe('a credential plugin', () => {
     );
   });
 
-  test('is ended when it prints more than 1 MiB', async () => {
+  test('a credential plugin is ended when it prints more than 1 MiB', async () => {
     await assert.rejects(runScript('yes'), /^Error: plugin sh printed more than 1048576 bytes$/);
   });
 
-  test('is refused when its output is not one JSON object with unique names, and the error quotes nothing', async () => {
+  test('a credential plugin is refused if its output is not one JSON object with unique names, quoting nothing', async () => {
     const rows: [output: string, problem: RegExp][] = [
       ['', /its output is not JSON$/],
       ['s3cr3t', /its output is not JSON$/],

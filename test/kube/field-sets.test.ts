@@ -34,7 +34,7 @@ describe('the field sets of an object', () => {
     ['with other letters', { 'f:ключ': { 'f:🔑': {} } }],
   ];
   for (const [name, fieldSet] of sets) {
-    it(`are not read: one ${name}`, () => {
+    it(`field sets are not read: one ${name}`, () => {
       assert.deepEqual(read(objectWith([fieldSet, fieldSet])), objectWith(emptied(2)));
     });
   }
@@ -45,12 +45,12 @@ describe('the field sets of an object', () => {
     assert.deepEqual(read(objectWith([{ 'f:spec': {} }], text)), objectWith([{}], text));
   });
 
-  it('are empty where an object has none', () => {
+  it('field sets are empty for an object without any', () => {
     assert.deepEqual(read({ metadata: { name: 'web' } }), { metadata: { name: 'web' } });
   });
 
   for (const broken of ['{"fieldsV1":{', '{"fieldsV1":{"f:a', '{"fieldsV1":{"f:a\\', '{"fieldsV1":{}']) {
-    it(`do not make sense of what is cut off: ${broken}`, () => {
+    it(`a line that ends within a field set stays invalid JSON: ${broken}`, () => {
       assert.throws(() => JSON.parse(withoutFieldSets(Buffer.from(broken))), SyntaxError);
     });
   }

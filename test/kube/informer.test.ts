@@ -62,7 +62,7 @@ async function withInformer(
 const contentOf = ({ store }: { store: { values(): Iterable<string> } }) => [...store.values()];
 
 describe('an informer', () => {
-  it('asks for what its declaration selects, in the namespace and the group of the resource', () =>
+  it('an informer asks for what its declaration selects, in the namespace and the group of the resource', () =>
     withInformer(
       {
         ...registrations,
@@ -83,7 +83,7 @@ describe('an informer', () => {
       },
     ));
 
-  it('is empty and counts as synced while its resource is not served, and fills once it is', async () => {
+  it('an informer is empty and synced while its resource is not served, and fills when it is', async () => {
     const served: string[] = [];
     await withInformer(registrations, served, async ({ informer, time }) => {
       await informer.synced;
@@ -96,7 +96,7 @@ describe('an informer', () => {
     });
   });
 
-  it('is empty again when its resource is not served any more', async () => {
+  it('an informer is empty again when its resource is not served any more', async () => {
     const served: string[] = [];
     await withInformer(registrations, served, async ({ informer, api, time }) => {
       served.push('v1beta1');
@@ -112,7 +112,7 @@ describe('an informer', () => {
     });
   });
 
-  it('counts as unlisted until the list has come, where its resource is served again', async () => {
+  it('an informer counts as unlisted until its list has come, if its resource is served again', async () => {
     const served: string[] = [];
     await withInformer(registrations, served, async ({ informer, api, time }) => {
       const list = Promise.withResolvers<void>();
@@ -133,7 +133,7 @@ describe('an informer', () => {
     });
   });
 
-  it('is not synced while it is not known whether its resource is served', async () => {
+  it('an informer is not synced while it is unknown if its resource is served', async () => {
     const served = ['unknown'];
     await withInformer(registrations, served, async ({ informer, time }) => {
       await time.advance(60_000);

@@ -25,7 +25,7 @@ const pod = {
 
 describe('a reader of JSON', () => {
   const cases: [name: string, fields: Fields, expected: unknown][] = [
-    ['reads all', true, pod],
+    ['reads everything', true, pod],
     ['reads only the members that are named', { metadata: { name: true } }, { metadata: { name: 'web' } }],
     [
       'reads no member of the same name elsewhere',
@@ -43,10 +43,10 @@ describe('a reader of JSON', () => {
       JSON.parse('{"metadata":{"toString":true},"constructor":{}}') as Fields,
       { metadata: {} },
     ],
-    ['reads nothing that is not there', { data: true }, {}],
+    ['reads no member that the text does not have', { data: true }, {}],
   ];
   for (const [name, fields, expected] of cases) {
-    it(name, () => {
+    it(`a reader of JSON ${name}`, () => {
       for (const size of [1, 2, 3, 1000]) {
         assert.deepEqual(readText(JSON.stringify(pod), fields, size), expected);
         assert.deepEqual(readText(JSON.stringify(pod, undefined, 2), fields, size), expected);
@@ -54,7 +54,7 @@ describe('a reader of JSON', () => {
     });
   }
 
-  it('reads only the named members, for any value and any chunks', () => {
+  it('a reader of JSON reads only the named members, for any value and any chunks', () => {
     const names = fc.constantFrom('a', 'b', 'metadata', '__proto__', 'constructor', '');
     const value = fc.letrec((tie) => ({
       any: fc.oneof(
@@ -98,14 +98,14 @@ describe('a reader of JSON', () => {
     '{"data":"x',
     "{'a':1}",
   ]) {
-    it(`refuses text that is not JSON, and does not quote it: ${broken}`, () => {
+    it(`a reader of JSON refuses text that is not JSON, and does not quote it: ${broken}`, () => {
       const fields: Fields = { metadata: { name: true } };
       assert.throws(() => readText(broken, fields), /^Error: it is not JSON$/);
       assert.throws(() => readText(broken, true), /^Error: it is not JSON$/);
     });
   }
 
-  it('passes on the items of a list one by one, and reads the rest', () => {
+  it('a reader of JSON passes on the items of a list one by one, and reads the rest', () => {
     const list = { kind: 'PodList', metadata: { continue: 'x' }, items: [pod, pod, { items: [1] }] };
     for (const text of [
       JSON.stringify(list),
@@ -123,7 +123,7 @@ describe('a reader of JSON', () => {
     }
   });
 
-  it('needs memory only for what it keeps, not for skipped text or the number of chunks', () => {
+  it('a reader of JSON needs memory only for what it keeps, not for skipped text or the number of chunks', () => {
     const reader = createJsonReader({ metadata: { name: true } });
     const before = process.memoryUsage();
     reader.push(Buffer.from('{"metadata":{"name":"web"},"spec":{"imagePullSecrets":['));
@@ -150,7 +150,7 @@ describe('a reader of watch lines', () => {
     return seen;
   }
 
-  it('reads the named members of objects and the Status of an error, for any chunks', () => {
+  it('a reader of watch lines reads the named members and the Status of an error, for any chunks', () => {
     const status = { kind: 'Status', status: 'Failure', message: 'too old', reason: 'Expired', code: 410 };
     const text = `${line({ type: 'ADDED', object: pod })}\n${line({ type: 'ERROR', object: status })}`;
     const { message, reason, code } = status;
@@ -162,13 +162,13 @@ describe('a reader of watch lines', () => {
     }
   });
 
-  it('reads an event with the most JSON that an object in etcd can have', () => {
+  it('a reader of watch lines reads an event with the most JSON that an object in etcd can have', () => {
     const large = { metadata: { name: 'web' }, spec: { text: '<'.repeat(1.5 * 1024 * 1024) } };
     const text = line({ type: 'ADDED', object: large }).replaceAll('<', '\\u003c');
     assert.equal(read(text, 64 * 1024).length, 1);
   });
 
-  it('needs no more memory when a line arrives byte by byte', () => {
+  it('a reader of watch lines needs no more memory when a line arrives byte by byte', () => {
     const push = createLineReader(true, () => undefined);
     const before = process.memoryUsage();
     push(Buffer.from('{"type":"ADDED","object":{"text":"'));

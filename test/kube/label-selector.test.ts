@@ -25,7 +25,7 @@ const expression = (operator: string, values?: string[]): WireLabelSelector => (
 
 describe('a label selector', () => {
   const rows: [string, WireLabelSelector, Record<string, string> | undefined, boolean][] = [
-    ['without requirements selects everything', {}, undefined, true],
+    ['no requirements', {}, undefined, true],
     ['matchLabels: the same value', { matchLabels: { app: 'web' } }, { app: 'web', tier: 'front' }, true],
     ['matchLabels: another value', { matchLabels: { app: 'web' } }, { app: 'api' }, false],
     ['matchLabels: all of several', { matchLabels: { app: 'web', tier: 'front' } }, { app: 'web' }, false],
@@ -43,27 +43,27 @@ describe('a label selector', () => {
     ['DoesNotExist: the label is present', expression('DoesNotExist'), { app: '' }, false],
   ];
   for (const [name, wire, labels, selected] of rows) {
-    it(`${name}: ${selected ? 'selected' : 'not selected'}`, () => {
+    it(`a label selector ${selected ? 'selects' : 'does not select'} by ${name}`, () => {
       assert.equal(selects(selector(wire), labels), selected);
       assert.equal(mismatch(selector(wire), labels) === undefined, selected);
     });
   }
 
   const bad: [string, WireLabelSelector, RegExp][] = [
-    ['an operator that is not known', expression('Like', ['x']), /"Like".*use In, NotIn/],
+    ['an unknown operator', expression('Like', ['x']), /"Like".*use In, NotIn/],
     ['In without values', expression('In', []), /needs values/],
     ['NotIn without values', expression('NotIn'), /needs values/],
     ['Exists with values', expression('Exists', ['x']), /takes no values/],
   ];
   for (const [name, wire, reason] of bad) {
-    it(`refuses ${name}`, () => {
+    it(`a label selector is refused with ${name}`, () => {
       const read = readLabelSelector(wire);
       assert.ok(!read.ok);
       assert.match(read.reason, reason);
     });
   }
 
-  it('says which label does not match', () => {
+  it('a label selector reports which label does not match', () => {
     const web = selector({ matchLabels: { app: 'web' } });
     assert.equal(mismatch(web, {}), 'the pod lacks the label app=web');
     assert.equal(
@@ -91,7 +91,7 @@ const anySelector = fc.oneof(
 const namespace = fc.constantFrom('shop', 'bank');
 
 describe('the index of labels', () => {
-  it('finds the same objects as a comparison with each', () => {
+  it('the index of labels finds the same objects as a comparison with each', () => {
     const object = fc.record({ namespace, labels });
     fc.assert(
       fc.property(fc.array(object), anySelector, namespace, (objects, wanted, place) => {
@@ -113,7 +113,7 @@ describe('the index of labels', () => {
 });
 
 describe('the index of selectors', () => {
-  it('finds the same objects as a comparison with each, after any changes', () => {
+  it('the index of selectors finds the same objects as a comparison with each, after any changes', () => {
     const key = fc.constantFrom('1', '2', '3', '4');
     const entry = fc.record({ namespace: fc.constantFrom('shop', 'bank', ''), selector: anySelector });
     const step = fc.tuple(key, fc.option(entry, { nil: undefined }));
@@ -144,7 +144,7 @@ describe('the index of selectors', () => {
     ['that require one label', {}],
     ['that all require another label too', { team: 'shop' }],
   ] as const) {
-    it(`compares a pod only with possible matches among 1,000 ${name}`, () => {
+    it(`the index of selectors compares a pod only with possible matches among 1,000 ${name}`, () => {
       const index = createSelectorIndex<number>();
       let compared = 0;
       const counting = (app: string): LabelSelector => ({

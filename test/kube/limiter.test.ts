@@ -4,7 +4,7 @@ import { createLimiter } from '../../signer/kube/limiter.ts';
 import { timeWith } from './fake-time.ts';
 
 describe('the limiter', () => {
-  it('lets twice the rate through at once, then the rate, for each key', () => {
+  it('the limiter lets twice the rate through at once, then the rate, for each key', () => {
     let nowMs = 0;
     const limiter = createLimiter({ perSecond: 5, time: timeWith({ monotonic: () => nowMs }) });
     const taken = (key: string, times: number) =>
@@ -18,7 +18,7 @@ describe('the limiter', () => {
     assert.equal(taken('a', 20), 10);
   });
 
-  it('makes a key wait until its debt is paid, two bursts at most', () => {
+  it('the limiter makes a key wait until its debt is paid, two bursts at most', () => {
     let nowMs = 0;
     const limiter = createLimiter({ perSecond: 5, time: timeWith({ monotonic: () => nowMs }) });
     limiter.charge('a', 15);
@@ -31,7 +31,7 @@ describe('the limiter', () => {
     assert.equal(limiter.take('a'), 0);
   });
 
-  it('drops the least recently used key, and holds a bounded number of keys', () => {
+  it('the limiter drops the least recently used key, and holds a bounded number of keys', () => {
     const limiter = createLimiter({ perSecond: 1, time: timeWith({ monotonic: () => 0 }) });
     for (let i = 0; i < 2; i += 1) limiter.take('first');
     assert.ok(limiter.take('first') > 0);

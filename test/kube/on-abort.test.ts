@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { onAbort } from '../../signer/kube/on-abort.ts';
 
-describe('what is run when a signal is aborted', () => {
-  it('is run once, for each that was added', () => {
+describe('actions on the abort of a signal', () => {
+  it('each action on abort is run once', () => {
     const aborting = new AbortController();
     const ran: string[] = [];
     onAbort(aborting.signal, () => ran.push('one'));
@@ -14,7 +14,7 @@ describe('what is run when a signal is aborted', () => {
     assert.deepEqual(ran, ['one', 'other']);
   });
 
-  it('is not run after it was ended, even by one that runs before it', () => {
+  it('an action on abort is not run once it was removed, even by another action', () => {
     const aborting = new AbortController();
     const ran: string[] = [];
     onAbort(aborting.signal, () => ran.push('never'))();
@@ -24,7 +24,7 @@ describe('what is run when a signal is aborted', () => {
     assert.deepEqual(ran, []);
   });
 
-  it('adds one listener to a signal, however many there are', () => {
+  it('actions on abort add one listener to a signal, for any number of them', () => {
     const { signal } = new AbortController();
     let added = 0;
     const add = signal.addEventListener.bind(signal);

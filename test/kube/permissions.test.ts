@@ -63,7 +63,7 @@ test('each missing right is logged once with the role that grants it, until it i
   );
 });
 
-test('a right is asked for by group, resource, name and namespace', () =>
+test('a right is checked by group, resource, name and namespace', () =>
   withPermissions(
     () => review(true),
     async ({ api }) => {

@@ -13,17 +13,17 @@ const wire = (phase: string): Pod => ({
   status: { phase },
 });
 
-describe('what is kept of a pod', () => {
+describe('the facts of a pod', () => {
   const cases: [name: string, pod: Pod, kept: PodFacts][] = [
-    ['all that it is held against', wire('Running'), facts],
-    ['that it has finished', wire('Succeeded'), { ...facts, finished: 'Succeeded' }],
+    ['are those that a request must match', wire('Running'), facts],
+    ['say that it has finished', wire('Succeeded'), { ...facts, finished: 'Succeeded' }],
     [
-      'the default of what is not said',
+      'have defaults for missing fields',
       { metadata: { name: 'bare', uid: 'u' } },
       { uid: 'u', nodeName: '', serviceAccountName: 'default', finished: undefined },
     ],
     [
-      'what selects it and names it',
+      'have the labels and annotations that select and name it',
       {
         metadata: {
           name: 'web-0',
@@ -45,7 +45,7 @@ describe('what is kept of a pod', () => {
       },
     ],
     [
-      'when it is deleted, in seconds',
+      'have the time of its deletion, in seconds',
       { metadata: { name: 'going', uid: 'u', deletionTimestamp: '2026-11-25T12:00:30Z' } },
       {
         uid: 'u',
@@ -56,13 +56,13 @@ describe('what is kept of a pod', () => {
       },
     ],
     [
-      'that it is deleted, at a time that cannot be read: it counts as past',
+      'have a deletion in the past if its time cannot be read',
       { metadata: { name: 'going', uid: 'u', deletionTimestamp: 'soon' } },
       { uid: 'u', nodeName: '', serviceAccountName: 'default', finished: undefined, deletesAt: 0 },
     ],
   ];
   for (const [name, pod, kept] of cases) {
-    it(name, () => assert.deepEqual(podReaderOf(['team']).toFacts(pod), kept));
+    it(`the facts of a pod ${name}`, () => assert.deepEqual(podReaderOf(['team']).toFacts(pod), kept));
   }
 });
 
@@ -89,7 +89,7 @@ describe('the podCertificate sources of a pod', () => {
       [{ podCertificate: { signerName: 'kubespiffe.io/spiffe' } }],
       undefined,
     ],
-    ['are none in a volume without sources', null, undefined],
+    ['are not kept of a volume without sources', null, undefined],
     [
       'are not kept with more than 8 KiB of annotations',
       [{ podCertificate: { ...chosen, userAnnotations: { a: 'x'.repeat(8_191) } } }],
@@ -97,17 +97,17 @@ describe('the podCertificate sources of a pod', () => {
     ],
   ];
   for (const [name, sources, kept] of cases) {
-    it(name, () => {
+    it(`podCertificate sources ${name}`, () => {
       assert.deepEqual(sourcesOf(sources), { certificateSources: kept, isRunning: kept && true });
     });
   }
 
-  it('are kept with whether the pod runs', () => {
+  it('podCertificate sources are kept together with whether the pod runs', () => {
     const { certificateSources, isRunning } = sourcesOf([{ podCertificate: { signerName } }], 'Pending');
     assert.deepEqual([certificateSources?.length, isRunning], [1, undefined]);
   });
 
-  it('are not read where no signer asks for them', () => {
+  it('podCertificate sources are not read if no signer asks for them', () => {
     const { fields } = podReaderOf();
     assert.ok(typeof fields === 'object' && !('volumes' in (fields.spec as object)));
   });
@@ -183,7 +183,7 @@ describe('the pod that a request or credential names', () => {
       1,
     ],
     [
-      'is gone when the server says so, whatever the cache has',
+      'is gone when the server reports that, with anything in the cache',
       aPod({ nodeName: '' }),
       noSuchPod,
       { kind: 'gone' },
@@ -194,7 +194,7 @@ describe('the pod that a request or credential names', () => {
     ['is not gone by a 404 that does not name it', undefined, { status: 404 }, { kind: 'unavailable' }, 1],
   ];
   for (const [name, cached, server, expected, reads] of rows) {
-    it(name, async () => {
+    it(`the pod of a request ${name}`, async () => {
       const pods = createStore<PodFacts>({ time: realTime });
       if (cached) pods.set('shop/web-0', cached);
       const api = createScriptedApi();
@@ -209,7 +209,7 @@ describe('the pod that a request or credential names', () => {
     });
   }
 
-  it('comes from the cache when no node is named', async () => {
+  it('a pod comes from the cache when no node is named', async () => {
     const { nodeName: _, ...withoutNode } = named;
     const pods = createStore<PodFacts>({ time: realTime });
     pods.set('shop/web-0', aPod({ nodeName: 'node-2' }));
@@ -218,7 +218,7 @@ describe('the pod that a request or credential names', () => {
     assert.deepEqual(lookup, { kind: 'found', pod: aPod({ nodeName: 'node-2' }) });
   });
 
-  it('is read live when there is no cache', async () => {
+  it('a pod is read live when there is no cache', async () => {
     const api = createScriptedApi();
     api.answer = () => live();
     const lookup = await lookUpPod(named, { cache: undefined, transport: api.transport }, {});

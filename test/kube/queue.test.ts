@@ -63,7 +63,7 @@ function makeWorker() {
 }
 
 describe('queue', () => {
-  test('gives a key out once, however often it was added', async () => {
+  test('the queue gives a key out once, for any number of times that it was added', async () => {
     const { queue } = makeQueue();
     const worker = makeWorker();
     const stop = new AbortController();
@@ -77,7 +77,7 @@ describe('queue', () => {
     await run;
   });
 
-  test('a key added while in work is worked on once more afterwards', async () => {
+  test('a key that is added while in work is worked on once more afterwards', async () => {
     const { queue } = makeQueue();
     const worker = makeWorker();
     const stop = new AbortController();
@@ -95,7 +95,7 @@ describe('queue', () => {
     await run;
   });
 
-  test('high goes before low, first come first served within each, and a key can move up', async () => {
+  test('the queue takes high before low, first come first served within each, and a key can move up', async () => {
     const { queue } = makeQueue();
     const order: string[] = [];
     const stop = new AbortController();
@@ -119,7 +119,7 @@ describe('queue', () => {
     await run;
   });
 
-  test('never runs more workers than allowed', async () => {
+  test('the queue never runs more workers than allowed', async () => {
     const { queue } = makeQueue();
     const worker = makeWorker();
     const stop = new AbortController();
@@ -134,7 +134,7 @@ describe('queue', () => {
     await run;
   });
 
-  test('of several delays of a key the earliest counts', async () => {
+  test('the earliest of several delays of a key counts', async () => {
     const { queue, time } = makeQueue();
     queue.addAfter('a', 500);
     queue.addAfter('a', 100);
@@ -146,7 +146,7 @@ describe('queue', () => {
     assert.equal(time.pending(), 0);
   });
 
-  test('backs off per key, and starts over when the key is forgotten', async () => {
+  test('the queue backs off per key, and starts over when the key is forgotten', async () => {
     const { queue, time } = makeQueue();
     const at: number[] = [];
     const start = time.monotonic();
@@ -168,7 +168,7 @@ describe('queue', () => {
     await run;
   });
 
-  test('waits as long as the server asks, and backs off even when it asks for no wait', async () => {
+  test('the queue waits as long as the server asks, and backs off even when it asks for no wait', async () => {
     for (const [asked, expected] of [
       // Without what is asked: 125, 250, 500, 1000, 2000 ms.
       [0, [125, 375, 875, 1875, 3875]],
@@ -225,7 +225,7 @@ describe('queue', () => {
     await run;
   });
 
-  test('leaves no timer behind that a worker sets while it drains', async () => {
+  test('the queue leaves no timer behind that a worker sets while it drains', async () => {
     const { queue, time } = makeQueue();
     const stop = new AbortController();
     const worker = makeWorker();
@@ -300,7 +300,7 @@ describe('queue', () => {
 });
 
 describe('a fair queue', () => {
-  test('gives one namespace its turn after one key of another, however many that has', async () => {
+  test('a fair queue gives one namespace its turn after one key of another, also if that has many', async () => {
     const { queue } = makeQueue({ flowOf });
     for (const key of keysOf('one', 'a', 10_000)) queue.add(key);
     queue.add('two/a/0');
@@ -309,7 +309,7 @@ describe('a fair queue', () => {
     assert.equal(order.length, 10_001);
   });
 
-  test('gives the nodes of a namespace their turns, and each node its keys in the order in which they came', async () => {
+  test('a fair queue gives the nodes of a namespace their turns, and each node its keys in order of arrival', async () => {
     const { queue } = makeQueue({ flowOf });
     for (const key of keysOf('one', 'a', 3)) queue.add(key);
     for (const key of keysOf('one', 'b', 2)) queue.add(key);
@@ -325,7 +325,7 @@ describe('a fair queue', () => {
     ]);
   });
 
-  test('starves no namespace or node when others add one key again and again', async () => {
+  test('a fair queue starves no namespace or node when others add one key again and again', async () => {
     for (const [steady, busy] of [
       ['one/a/0', ['two/a/0', 'three/a/0']],
       ['one/a/0', ['one/b/0', 'one/c/0']],
@@ -343,7 +343,7 @@ describe('a fair queue', () => {
     }
   });
 
-  test('gives every eighth turn to low priority while both wait', async () => {
+  test('a fair queue gives every eighth turn to low priority while both wait', async () => {
     const { queue } = makeQueue({ flowOf });
     for (const key of keysOf('new', 'a', 70)) queue.add(key);
     for (const key of keysOf('retry', 'a', 3)) queue.add(key, 'low');
@@ -354,7 +354,7 @@ describe('a fair queue', () => {
     );
   });
 
-  test('takes a key that moves up out of its old turn', async () => {
+  test('a fair queue takes a key that moves up out of its old turn', async () => {
     const { queue } = makeQueue({ flowOf });
     queue.add('one/a/0', 'low');
     queue.add('one/a/1', 'low');
@@ -364,7 +364,7 @@ describe('a fair queue', () => {
     assert.equal(queue.depth(), 0);
   });
 
-  test('keeps a quarter of the workers free when a namespace releases none of its own', async () => {
+  test('a fair queue keeps a quarter of the workers free when a namespace releases none of its own', async () => {
     const { queue } = makeQueue({ flowOf });
     const worker = makeWorker();
     const stop = new AbortController();
@@ -388,7 +388,7 @@ describe('a fair queue', () => {
     await run;
   });
 
-  test('gives a namespace no more workers than its current limit, and the others theirs', async () => {
+  test('a fair queue gives a namespace no more workers than its current limit, and the others theirs', async () => {
     const { queue } = makeQueue({ flowOf });
     const worker = makeWorker();
     const stop = new AbortController();
@@ -407,7 +407,7 @@ describe('a fair queue', () => {
     await run;
   });
 
-  test('limits a namespace only while another one has keys too', async () => {
+  test('a fair queue limits a namespace only while another one has keys too', async () => {
     const { queue, time } = makeQueue({ flowOf });
     const worker = makeWorker();
     const stop = new AbortController();
@@ -436,7 +436,7 @@ describe('a fair queue', () => {
     await run;
   });
 
-  test('gives the only namespace all workers when there are few', async () => {
+  test('a fair queue gives the only namespace all workers when there are few', async () => {
     const { queue } = makeQueue({ flowOf });
     const worker = makeWorker();
     const stop = new AbortController();

@@ -91,7 +91,7 @@ function start(options: { locate?: () => Promise<{ path: string } | undefined> }
 }
 
 describe('reflector', () => {
-  test('lists in pages, then watches from the version of the list', async () => {
+  test('a reflector lists in pages, then watches from the version of the list', async () => {
     const { api, store, run, latest, states } = start();
     api.answer = ({ query }) =>
       query?.continue === 'more'
@@ -126,7 +126,7 @@ describe('reflector', () => {
     );
   });
 
-  test('applies events: deletes objects that are not kept, and skips unreadable ones', async () => {
+  test('a reflector applies events: it deletes objects that are not kept, and skips unreadable ones', async () => {
     const { api, store, run, latest, versionOf, warnings } = start();
     api.answer = () => list('1', thing('a', '1'), thing('unreadable', '1', { spec: 'throw' }));
     await run(async () => {
@@ -146,7 +146,7 @@ describe('reflector', () => {
     });
   });
 
-  test('continues from the last version, bookmarks included, when the server closes the watch', async () => {
+  test('a reflector continues from the last version, bookmarks included, when the server closes the watch', async () => {
     const { api, run, latest, restarts, time } = start();
     api.answer = () => list('1');
     await run(async () => {
@@ -169,7 +169,7 @@ describe('reflector', () => {
     });
   });
 
-  test('backs off when the server closes every watch at once', async () => {
+  test('a reflector backs off when the server closes every watch at once', async () => {
     const { api, run, time } = start();
     api.answer = () => list('1');
     api.transport.watch = async (request) => {
@@ -182,7 +182,7 @@ describe('reflector', () => {
     });
   });
 
-  test('cuts a watch that is silent, and lists again', async () => {
+  test('a reflector cuts a watch that is silent, and lists again', async () => {
     const { api, run, latest, restarts, time, versionOf } = start();
     api.answer = () => list('1');
     await run(async () => {
@@ -228,7 +228,7 @@ describe('reflector', () => {
     ],
   ];
   for (const [how, end] of restores) {
-    test(`lists again when etcd was restored from a backup, ${how}`, async () => {
+    test(`a reflector lists again when etcd was restored from a backup, ${how}`, async () => {
       const parts = start();
       const { api, run, latest, time, store } = parts;
       api.answer = () => list('1740', thing('a', '1740'), thing('lost', '1000'));
@@ -247,7 +247,7 @@ describe('reflector', () => {
     ['as an ERROR event', (watch: HeldWatch) => watch.push(event('ERROR', { kind: 'Status', code: 410 }))],
     ['as a refusal of the watch', (watch: HeldWatch) => watch.close()],
   ] as const) {
-    test(`lists again when its version is too old, reported ${how}, and deletes what is gone`, async () => {
+    test(`a reflector lists again when its version is too old, reported ${how}, and deletes what is gone`, async () => {
       const { api, run, latest, restarts, time, store } = start();
       api.answer = () => list('1', thing('a', '1'), thing('b', '1'));
       await run(async () => {
@@ -264,7 +264,7 @@ describe('reflector', () => {
     });
   }
 
-  test('backs off when every watch is too old at once', async () => {
+  test('a reflector backs off when every watch is too old at once', async () => {
     const { api, run, time } = start();
     api.answer = () => list('1');
     api.refuseWatch = () => gone;
@@ -274,7 +274,7 @@ describe('reflector', () => {
     });
   });
 
-  test('begins the list again when its pages expire', async () => {
+  test('a reflector begins the list again when its pages expire', async () => {
     const { api, run, store } = start();
     let expired = 0;
     api.answer = ({ query }) => {
@@ -291,7 +291,7 @@ describe('reflector', () => {
     });
   });
 
-  test('never waits less than the server asks', async () => {
+  test('a reflector never waits less than the server asks', async () => {
     const { api, run, time, store } = start();
     api.answer = () => ({ status: 429, retryAfterMs: 7000 });
     await run(async () => {
@@ -303,7 +303,7 @@ describe('reflector', () => {
     });
   });
 
-  test('backs off during errors, warns once, and keeps the store', async () => {
+  test('a reflector backs off during errors, warns once, and keeps the store', async () => {
     const { api, run, latest, time, store, warnings } = start();
     api.answer = () => list('1', thing('a', '1'));
     await run(async () => {
@@ -325,7 +325,7 @@ describe('reflector', () => {
   });
 
   for (const seconds of [1, 5]) {
-    test(`backs off and warns once when each attempt fails only after ${seconds} s`, async () => {
+    test(`a reflector backs off and warns once when each attempt fails only after ${seconds} s`, async () => {
       const { api, run, latest, time, warnings, versionOf } = start();
       api.answer = () => list('1', thing('a', '1'));
       await run(async () => {
@@ -352,7 +352,7 @@ describe('reflector', () => {
     });
   }
 
-  test('warns once when watches are opened and break after a while, again and again', async () => {
+  test('a reflector warns once when watches are opened and break after a while, again and again', async () => {
     const { api, run, latest, time, warnings } = start();
     api.answer = () => list('1');
     await run(async () => {
@@ -365,7 +365,7 @@ describe('reflector', () => {
     });
   });
 
-  test('lists again when the same version keeps failing, so that one bad event cannot block it', async () => {
+  test('a reflector lists again when one version keeps failing, so that one bad event cannot block it', async () => {
     const { api, run, time, versionOf } = start();
     api.answer = () => list('1');
     const { watch } = api.transport;
@@ -387,7 +387,7 @@ describe('reflector', () => {
     });
   });
 
-  test('looks for the resource again after a plain 404, and follows it to another version', async () => {
+  test('a reflector looks for its resource again after a plain 404, and follows it to another version', async () => {
     let path: string | undefined = '/v1beta1';
     const { api, run, latest, time, notServed, store } = start({
       locate: async () => (path === undefined ? undefined : { path }),
@@ -408,7 +408,7 @@ describe('reflector', () => {
     });
   });
 
-  test('a failed locate is retried', async () => {
+  test('a failed search for the resource of a reflector is retried', async () => {
     let isBroken = true;
     const { run, time, store, api } = start({
       locate: async () => {
@@ -425,7 +425,7 @@ describe('reflector', () => {
     });
   });
 
-  test('asks for smaller pages until they fit, remembers it, and for larger ones after small pages', async () => {
+  test('a reflector asks for smaller pages until they fit, and for larger ones after small pages', async () => {
     const { api, run, store, latest, time, warnings } = start();
     const names = Array.from({ length: 40 }, (_, index) => `t${index}`);
     const limits: number[] = [];
@@ -505,7 +505,7 @@ describe('reflector', () => {
     });
   }
 
-  test('an object that cannot be read, or that a listener cannot take, does not stop a list', async () => {
+  test('an object that cannot be read, or on which a listener fails, does not stop a list', async () => {
     const { api, run, store, latest, warnings } = start();
     const things = ['a', 'b', 'c'].map((name) => thing(name, '1'));
     const bad = [{}, null, 'text', { metadata: {} }, thing('unreadable', '1', { spec: 'throw' })];
@@ -521,7 +521,7 @@ describe('reflector', () => {
     });
   });
 
-  test('a listener that throws does not end it', async () => {
+  test('a listener that throws does not end a reflector', async () => {
     const { api, run, latest, store } = start();
     api.answer = () => list('1');
     await run(async () => {
@@ -537,7 +537,7 @@ describe('reflector', () => {
     });
   });
 
-  test('stops at once in every state', async () => {
+  test('a reflector stops at once in every state', async () => {
     for (const answers of [
       () => new Promise<Answer>(() => {}),
       () => list('1'),
@@ -561,7 +561,7 @@ describe('reflector', () => {
     }
   });
 
-  test('after any sequence of faults the store ends equal to the server', async () => {
+  test('the store of a reflector ends equal to the server after any sequence of faults', async () => {
     const faults = fc.array(
       fc.oneof(
         fc.record({ kind: fc.constant('change' as const), name: fc.constantFrom('a', 'b', 'c', 'd') }),

@@ -74,7 +74,7 @@ describe('replicas', () => {
 });
 
 describe('the name of a Lease', () => {
-  test('is made of the pod name', () => {
+  test('the name of a Lease is made of the pod name', () => {
     assert.equal(leaseName('signer-6d5f-abcde'), 'kubespiffe-signer-signer-6d5f-abcde');
   });
   for (const self of [
@@ -88,7 +88,7 @@ describe('the name of a Lease', () => {
     'dot.-hyphen',
     '-',
   ]) {
-    test(`is valid and its own for "${self.slice(0, 20)}"`, () => {
+    test(`the name of a Lease is valid and different from others for "${self.slice(0, 20)}"`, () => {
       const name = leaseName(self);
       assert.match(name, /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/);
       assert.ok(name.length <= 253);

@@ -27,7 +27,7 @@ function makeStore() {
 }
 
 describe('store', () => {
-  test('is synced by the first complete list', async () => {
+  test('a store is synced by the first complete list', async () => {
     const { store } = makeStore();
     store.set('a', { color: 'red', size: 1 });
     assert.equal(store.isSynced(), false);
@@ -37,7 +37,7 @@ describe('store', () => {
     assert.equal(store.size, 0);
   });
 
-  test('reports what a list deleted, with the previous object', () => {
+  test('a store reports what a list deleted, with the previous object', () => {
     const { store, changes } = makeStore();
     const red = { color: 'red', size: 1 };
     const blue = { color: 'blue', size: 2 };
@@ -71,7 +71,7 @@ describe('store', () => {
     assert.deepEqual(seen, ['set a', 'set b', 'set c', 'set d', 'delete a', 'set b']);
   });
 
-  test('notes every contact on the monotonic clock', () => {
+  test('a store notes every contact on the monotonic clock', () => {
     const { store, moveTo } = makeStore();
     assert.equal(store.lastContact(), Number.NEGATIVE_INFINITY);
     const contacts: [number, () => void][] = [
@@ -100,13 +100,13 @@ describe('store', () => {
     assert.equal(heard, 1);
   });
 
-  test('deleting an unknown key reports nothing', () => {
+  test('a store reports nothing when an unknown key is deleted', () => {
     const { store, changes } = makeStore();
     store.delete('a');
     assert.deepEqual(changes, []);
   });
 
-  test('indexes always agree with the objects', () => {
+  test('the indexes of a store always agree with its objects', () => {
     const key = fc.constantFrom('a', 'b', 'c', 'd', 'e');
     const thing = fc.record({
       color: fc.constantFrom('red', 'blue', 'green', undefined),

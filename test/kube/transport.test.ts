@@ -54,7 +54,7 @@ async function failure(promise: Promise<unknown>): Promise<ApiStatusError | ApiC
 }
 
 describe('calls', () => {
-  test('many at once share one connection', async () => {
+  test('many calls at once share one connection', async () => {
     const taken = server.connections();
     let concurrent = 0;
     let most = 0;
@@ -78,7 +78,7 @@ describe('calls', () => {
     assert.ok(most <= 100, `${most} at once, but the server allows 100`);
   });
 
-  test('send method, path and body, and return status and body', async () => {
+  test('a call sends method, path and body, and returns status and body', async () => {
     server.handle = (request, response, body) => {
       const { authorization, accept } = request.headers;
       answer(response, 201, {
@@ -112,7 +112,7 @@ describe('calls', () => {
     assert.deepEqual(server.calls, ['GET /clusters/one/api']);
   });
 
-  test('report every answer to the metrics, and only those of the API server to the clock', async () => {
+  test('calls report every answer to the metrics, and only those of the API server to the clock', async () => {
     const calls: Call[] = [];
     const dates: number[] = [];
     server.handle = (_request, response) =>
@@ -187,7 +187,7 @@ describe('calls', () => {
     assert.equal((bad as ApiStatusError).reason, 'Conflict');
   });
 
-  test('end at once when the caller aborts, also while they wait for a connection', async () => {
+  test('a call ends at once when the caller aborts, also while it waits for a connection', async () => {
     server.handle = () => undefined;
     const transport = transportTo();
     for (const path of ['/while-connecting', '/while-waiting']) {
@@ -219,7 +219,7 @@ describe('calls', () => {
 });
 
 describe('error answers', () => {
-  test('distinguish a missing object from a resource that is not served', async () => {
+  test('an error answer shows if an object is missing, or its resource is not served', async () => {
     server.handle = (request, response) => {
       if (request.url === '/object')
         answer(response, 404, status(404, 'NotFound', { name: 'web-0', kind: 'pods' }));
@@ -233,7 +233,7 @@ describe('error answers', () => {
     assert.match(String(object), /404 to GET \/object: NotFound it is/);
   });
 
-  test('carry the wait that the server asked for', async () => {
+  test('an error answer carries the wait that the server asked for', async () => {
     server.handle = (_request, response) =>
       answer(response, 429, status(429, 'TooManyRequests'), { 'retry-after': '7' });
     const error = await failure(transportTo().request({ method: 'GET', path: '/x', retry: 'none' }));
@@ -263,7 +263,7 @@ describe('error answers', () => {
   }
 
   for (const code of [301, 302, 304, 307]) {
-    test(`${code} is not a success, is not followed, and is not sent again`, async () => {
+    test(`an answer ${code} is not a success, is not followed, and is not sent again`, async () => {
       server.handle = (_request, response) => answer(response, code, '', { location: '/elsewhere' });
       const transport = transportTo();
       for (const method of ['GET', 'PATCH'] as const) {
@@ -297,7 +297,7 @@ describe('retries', () => {
     ];
   for (const [method, code, headers, retried] of cases) {
     const after = Object.keys(headers).length > 0 ? ' with Retry-After' : '';
-    test(`${method} after ${code}${after}: ${retried ? 'yes' : 'no'}`, async () => {
+    test(`${method} is ${retried ? 'sent again' : 'not sent again'} after ${code}${after}`, async () => {
       let asked = 0;
       server.handle = (_request, response) => {
         asked += 1;
@@ -310,7 +310,7 @@ describe('retries', () => {
     });
   }
 
-  test('end at the timeout, and never happen when not allowed', async () => {
+  test('retries end at the timeout, and never happen when not allowed', async () => {
     server.handle = (_request, response) => answer(response, 500, status(500, 'Trouble'));
     await failure(transportTo().request({ method: 'GET', path: '/x' }));
     assert.equal(server.calls.length, 4);
@@ -319,7 +319,7 @@ describe('retries', () => {
     assert.equal(server.calls.length, 1);
   });
 
-  test('do not begin when the server asks for a longer wait than the timeout', async () => {
+  test('retries do not begin when the server asks for a longer wait than the timeout', async () => {
     server.handle = (_request, response) => answer(response, 429, '', { 'retry-after': '60' });
     const startedAt = performance.now();
     await failure(transportTo().request({ method: 'GET', path: '/x' }));
@@ -346,7 +346,7 @@ describe('retries', () => {
 });
 
 describe('credentials', () => {
-  test('are read again once after a 401', async () => {
+  test('credentials are read again once after a 401', async () => {
     let token = 'old';
     const credentials = server.credentials(() => token);
     server.handle = (request, response) =>
@@ -378,7 +378,7 @@ describe('credentials', () => {
 });
 
 describe('connections', () => {
-  test('after GOAWAY running requests finish, and the others go to a new connection', async () => {
+  test('after GOAWAY running requests finish, and the others use a new connection', async () => {
     const taken = server.connections();
     const transport = transportTo();
     let held: (() => void) | undefined;
@@ -421,7 +421,7 @@ describe('connections', () => {
     assert.equal(calls.length, 4);
   });
 
-  test('a server with another certificate is refused', async (t) => {
+  test('a server with an unexpected certificate is refused', async (t) => {
     const own = await startWireServer();
     t.after(() => own.stop());
     const transport = transportTo({ credentials: { ...own.credentials(), tls: server.credentials().tls } });
@@ -569,7 +569,7 @@ describe('watches', () => {
   const line = (resourceVersion: string) =>
     `${JSON.stringify({ type: 'ADDED', object: { metadata: { name: 'ü', resourceVersion } } })}\n`;
 
-  test('return events as they arrive, cut anywhere', async () => {
+  test('a watch returns events as they arrive, cut anywhere', async () => {
     const text = Buffer.from(line('1') + line('2') + line('3'));
     server.handle = async (_request, response) => {
       response.writeHead(200);
@@ -602,13 +602,13 @@ describe('watches', () => {
   });
 
   for (const [what, bad] of [
-    ['no JSON', 'secret garbage\n'],
-    ['no event', '{"type":"SECRET","object":{}}\n'],
-    ['no object', '{"type":"ADDED"}\n'],
+    ['a text that is not JSON', 'secret garbage\n'],
+    ['an unknown type', '{"type":"SECRET","object":{}}\n'],
+    ['an event without an object', '{"type":"ADDED"}\n'],
     ['null', 'null\n'],
-    ['a line too long', 'x'.repeat(33 * 1024 * 1024)],
+    ['a line that is too long', 'x'.repeat(33 * 1024 * 1024)],
   ] as const) {
-    test(`${what} is an error after the good events, and quotes nothing`, async () => {
+    test(`${what} in a watch is an error after the good events, and quotes nothing`, async () => {
       server.handle = (_request, response) => {
         response.writeHead(200);
         response.write(line('1') + bad);
@@ -630,7 +630,7 @@ describe('watches', () => {
     });
   }
 
-  test('end at once when the signal is aborted, and the stream is cancelled at the server', async () => {
+  test('a watch ends at once when its signal is aborted, and its stream is cancelled at the server', async () => {
     let closed: Promise<unknown> | undefined;
     server.handle = (_request, response) => {
       closed = once(response, 'close');
@@ -643,7 +643,7 @@ describe('watches', () => {
     await closed;
   });
 
-  test('a broken connection is an error', async () => {
+  test('a broken connection is an error of the watch', async () => {
     server.handle = (request, response) => {
       response.writeHead(200);
       response.write(line('1'));
@@ -654,7 +654,7 @@ describe('watches', () => {
     assert.equal((error as ApiConnectionError).failure, 'broken');
   });
 
-  test('an error status is an error, with its Status; a 401 reads the credentials again', async () => {
+  test('an error status of a watch is an error with its Status, and a 401 reads the credentials again', async () => {
     const credentials = server.credentials(() => 'x');
     server.handle = (_request, response) => {
       if (server.calls.length === 1) answer(response, 401, status(401, 'Unauthorized'));
@@ -668,7 +668,7 @@ describe('watches', () => {
     assert.equal(credentials.invalidated(), 1);
   });
 
-  test('a slow reader slows the server down and still gets everything', async () => {
+  test('a slow reader of a watch slows the server down and still gets everything', async () => {
     const count = 20_000;
     server.handle = (_request, response) => {
       response.writeHead(200);

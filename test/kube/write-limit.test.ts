@@ -34,24 +34,24 @@ function answerBacklog(server: { awayMs: number; perSecond: number; jitterMs?: n
 }
 
 describe('writes under way at the same time', () => {
-  test('are few for a fast server nearby, and keep it busy', () => {
+  test('the limit of writes under way is small for a fast server nearby, and keeps it busy', () => {
     const { limit, perSecond } = answerBacklog({ awayMs: 2, perSecond: 600 });
     assert.ok(limit >= 5 && limit <= 9, `${limit}`);
     assert.ok(perSecond > 590, `${perSecond}/s`);
   });
 
-  test('are enough for a server that is 20 ms away', () => {
+  test('the limit of writes under way is high enough for a server that is 20 ms away', () => {
     const { limit, perSecond } = answerBacklog({ awayMs: 20, perSecond: 1_000 });
     assert.ok(limit >= 22 && limit <= 30, `${limit}`);
     assert.ok(perSecond > 950, `${perSecond}/s`);
   });
 
-  test('are enough when the duration of writes varies', () => {
+  test('the limit of writes under way is high enough when the duration of writes varies', () => {
     const { perSecond } = answerBacklog({ awayMs: 5, perSecond: 1_000, jitterMs: 10 });
     assert.ok(perSecond > 400, `${perSecond}/s`);
   });
 
-  test('adapt to a server that has moved', () => {
+  test('the limit of writes under way adapts to a server that has moved', () => {
     let now = 0;
     const limit = createWriteLimit({ most: 64, time: timeWith({ monotonic: () => now }) });
     const answerIn = (tookMs: number, count: number) => {
@@ -69,7 +69,7 @@ describe('writes under way at the same time', () => {
     assert.equal(limit.current(false), 64, 'but it is only far away');
   });
 
-  test('never exceed the setting', () => {
+  test('the limit of writes under way never exceeds the setting', () => {
     const limit = createWriteLimit({ most: 2, time: timeWith({ monotonic: () => 0 }) });
     for (let done = 0; done < 1_000; done += 1) limit.observe(done % 2 === 0 ? 1 : 100);
     assert.equal(limit.current(false), 2);

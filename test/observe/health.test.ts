@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createHealth } from '../../signer/observe/health.ts';
 
-test('nothing checked is not ready', () => {
+test('a replica without checks is not ready', () => {
   assert.equal(createHealth().ready().ok, false);
 });
 
@@ -18,7 +18,7 @@ test('an expected check is not ok until it was set', () => {
   assert.equal(health.ready().ok, true);
 });
 
-test('a check can go back and says why', () => {
+test('a check can fail again and reports why', () => {
   const health = createHealth(['pool']);
   health.set('pool', true, 'ok');
   health.set('pool', false, 'PoolExpired: the root ended yesterday');
@@ -28,7 +28,7 @@ test('a check can go back and says why', () => {
   });
 });
 
-test('a listener hears changes only, until it is removed', () => {
+test('a listener of checks gets changes only, until it is removed', () => {
   const health = createHealth();
   const heard: string[] = [];
   const stop = health.onChange((check) => heard.push(`${check.name} ${check.ok} ${check.reason}`));

@@ -11,7 +11,7 @@ function memory() {
   return { lines, write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) };
 }
 
-test('a line is JSON with an ISO time, the name of the level and no host facts', () => {
+test('a log line is JSON with an ISO time, the name of the level and no host facts', () => {
   const destination = memory();
   createLogger({ level: 'info', destination }).info({ pod: 'shop/web' }, 'issued');
   const [line] = destination.lines;
@@ -22,7 +22,7 @@ test('a line is JSON with an ISO time, the name of the level and no host facts',
   assert.deepEqual(Object.keys(line ?? {}).sort(), ['level', 'msg', 'pod', 'time']);
 });
 
-test('a child adds its fields, and follows the level of its parent', () => {
+test('a child logger adds its fields, and follows the level of its parent', () => {
   const destination = memory();
   const parent = createLogger({ level: 'info', destination });
   const child = childOf(parent, { signer: 'kubespiffe.io/spiffe' });
@@ -75,9 +75,9 @@ for (const [how, end] of [
   ['that comes to its end', ''],
   ['that exits in the middle', 'process.exit(0);'],
   ['that fails', "throw new Error('a fault');"],
-  ['that is told to stop later', 'setTimeout(() => process.exit(0), 50);'],
+  ['that is stopped later', 'setTimeout(() => process.exit(0), 50);'],
 ] as const) {
-  test(`everything that a process ${how} has said stands in its output, in order`, () => {
+  test(`the output of a process ${how} has all its lines, in order`, () => {
     const observe = join(import.meta.dirname, '../../signer/observe');
     const script = `
       const { createLogger } = await import('${observe}/log.ts');

@@ -14,7 +14,7 @@ test('every metric of ours has our prefix, a help text and a type', async () => 
   }
 });
 
-test('what is counted and observed is rendered with its labels', async () => {
+test('counted and observed values are rendered with their labels', async () => {
   const metrics = createMetrics({ version: '1.2.3' });
   metrics.issuance.inc({ outcome: 'issue', reason: 'Issued', signer: 'kubespiffe.io/spiffe' });
   metrics.issuanceLatency.observe({ outcome: 'issue', signer: 'kubespiffe.io/spiffe' }, 0.03);
@@ -42,7 +42,7 @@ test('process metrics are read at each scrape', async () => {
   assert.ok(value(await metrics.render(), 'process_cpu_seconds_total') > before);
 });
 
-test('two sets of metrics in one process do not meet', async () => {
+test('two sets of metrics in one process are independent', async () => {
   const one = createMetrics();
   const two = createMetrics();
   one.clockSkew.set(1);

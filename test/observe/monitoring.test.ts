@@ -77,7 +77,7 @@ test('promtool accepts the rules', async () => {
   await runCommand('promtool', 'check', 'rules', '--lint-fatal', join(folder, 'rules.json'));
 });
 
-test('every alert is tried out', () => {
+test('every alert has a test', () => {
   assert.deepEqual(
     Object.keys(alertRows),
     rules.map(({ alert }) => alert),
@@ -90,7 +90,7 @@ test('no alert is raised while everything is in order', async () => {
   await promtool([{ interval: '1m', input_series, alert_rule_test }]);
 });
 
-test('a missing admission policy raises no alert where something else guards the requests', async () => {
+test('a missing admission policy raises no alert if another policy guards the requests', async () => {
   const input_series = await record(
     repeated(30, (metrics) => {
       metrics.admissionPolicyInForce.set({ request_admission: 'external' }, 0);

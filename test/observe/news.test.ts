@@ -32,14 +32,14 @@ describe('news of a loop', () => {
     ['read tcp 10.0.0.1:48712->10.0.0.2:443: reset', 'read tcp 10.0.0.1:50120->10.0.0.2:443: reset'],
   ];
   for (const [one, other] of alike) {
-    test(`a number that differs each time is no news: ${one}`, () => {
+    test(`a number that differs each time does not make a problem new: ${one}`, () => {
       const { isNews } = start();
       assert.equal(isNews(one), true);
       assert.equal(isNews(other), false);
     });
   }
 
-  test('another status is news', () => {
+  test('a problem with another status is news', () => {
     const { isNews } = start();
     assert.equal(isNews('the API server answered 503'), true);
     assert.equal(isNews('the API server answered 403'), true);

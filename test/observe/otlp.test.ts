@@ -23,7 +23,7 @@ const nowhere = {
 const aSpan = (startSpan: StartSpan, traceId?: string, traceparent?: string) =>
   startSpan({ name: 'a', kind: 'internal', startedAt: 0, attributes: {}, traceId, traceparent });
 
-test('a collector that never answers holds up neither spans nor the end of the process', async () => {
+test('a collector that never answers delays neither spans nor the end of the process', async () => {
   const silent = createServer().listen(0, '127.0.0.1');
   await once(silent, 'listening');
   const { port } = silent.address() as { port: number };
@@ -49,7 +49,7 @@ test('a collector that never answers holds up neither spans nor the end of the p
   silent.close();
 });
 
-test('the standard variables give headers, the CA of the collector, and what names the process', async (t) => {
+test('the standard variables of OTLP give headers, the CA of the collector, and the name of the process', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'otlp-'));
   const authority = await createTestAuthority('collector');
   await writeFile(join(folder, 'ca.pem'), authority.certificate);
@@ -108,7 +108,7 @@ const traceparents: [what: string, traceparent: string, taken: boolean][] = [
   ['a token', 'eyJhbGciOiJFUzI1NiJ9.e30.c2ln', false],
 ];
 for (const [what, traceparent, taken] of traceparents) {
-  test(`the header traceparent: ${what} is ${taken ? 'continued' : 'ignored'}`, () => {
+  test(`the header traceparent with ${what} is ${taken ? 'continued' : 'ignored'}`, () => {
     const { startSpan } = createTraces({ ...nowhere, metrics: createMetrics() });
     const traceId = aSpan(startSpan, undefined, traceparent)?.traceId;
     assert.match(traceId ?? '', /^[0-9a-f]{32}$/);

@@ -39,8 +39,8 @@ const writer = `
   process.on('message', () => { log.info('read again'); clearInterval(alive); process.disconnect(); });
 `;
 
-describe('standard output that nobody reads', () => {
-  it('stops no process: log lines are dropped and counted, audit lines are kept', async () => {
+describe('standard output without a reader', () => {
+  it('standard output without a reader stops no process: log lines are dropped, audit lines are kept', async () => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', writer], {
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
@@ -64,7 +64,7 @@ describe('standard output that nobody reads', () => {
     assert.equal(lines.filter(({ audit }) => audit).length, 1000);
   });
 
-  it('does not keep a process from ending', async () => {
+  it('standard output without a reader does not keep a process from ending', async () => {
     const script = `${writer.replace('process.send(', 'process.exit(3);(')}`;
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
@@ -73,7 +73,7 @@ describe('standard output that nobody reads', () => {
     assert.equal(code, 3);
   });
 
-  it('bounds what waits, audit lines included', () => {
+  it('lines that wait for a reader of standard output are limited, audit lines included', () => {
     const output = createOutput(() => {
       throw new Error('EAGAIN');
     });

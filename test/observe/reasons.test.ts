@@ -11,13 +11,13 @@ test('the denial of a key names the key, every type that is served, and the keyT
   );
 });
 
-test('what a person reads is one or more whole sentences, and has room for the detail of the case', () => {
+test('the sentences of an outcome are whole, and have room for the detail of the case', () => {
   for (const [reason, { message }] of Object.entries(outcomes)) {
     assert.match(message, /^[A-Z].*[^.]\.$|: \{\}$/, reason);
     assert.equal(message.split('{}').length, 2, reason);
   }
 });
 
-test('a detail is inserted unchanged, even if it looks like a placeholder', () => {
+test('a detail is inserted into a sentence unchanged, even if it looks like a placeholder', () => {
   assert.match(explain('PodGone', 'a $& b $1'), /\(a \$& b \$1\)/);
 });

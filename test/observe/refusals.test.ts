@@ -15,7 +15,7 @@ describe('descriptions', () => {
   const imperatives =
     /^(add|ask|check|choose|correct|disable|leave|project|read|recreate|report|request|reuse|see|send|set|sign|try|use) /;
 
-  it('say what to do, however long the detail is', () => {
+  it('the description of a refusal says what to do, with a detail of any length', () => {
     for (const code of Object.keys(refusals) as (keyof typeof refusals)[]) {
       const { problem, remedy } = refusals[code];
       assert.match(remedy, imperatives, code);
@@ -25,11 +25,11 @@ describe('descriptions', () => {
     }
   });
 
-  it('are of a bounded length', () => {
+  it('the description of a refusal has a limited length', () => {
     assert.ok(descriptionOf(refuse('TokenRefused', 'x'.repeat(10_000))).length < 500);
   });
 
-  it('stand in a table whose waits are 429, 500 or 503 and whose denials are 4xx', () => {
+  it('the refusals are a table whose waits are 429, 500 or 503 and whose denials are 4xx', () => {
     for (const [code, { verdict, status }] of Object.entries(refusals)) {
       if (verdict === 'wait') assert.ok([429, 500, 503].includes(status), code);
       else assert.ok(status >= 400 && status < 500 && status !== 429, code);

@@ -62,7 +62,7 @@ test('readyz ignores the checks that its query excludes, and no others', async (
   await server.closed;
 });
 
-test('livez answers also while the replica is not ready', async () => {
+test('livez answers while the replica is not ready', async () => {
   const { server, health, get, stop } = await start();
   health.set('pool', false, 'PoolEmpty');
   assert.deepEqual(await get('/livez').then(({ status, body }) => [status, body]), [200, 'ok\n']);
@@ -71,7 +71,7 @@ test('livez answers also while the replica is not ready', async () => {
   await server.closed;
 });
 
-test('metrics are served in the text format, states as they are at that moment', async () => {
+test('metrics are served in the text format, with the current states', async () => {
   const { server, metrics, get, stop } = await start();
   metrics.takeovers.inc({ signer: 'a' });
   metrics.beforeRender(() => metrics.queueDepth.inc());
@@ -85,7 +85,7 @@ test('metrics are served in the text format, states as they are at that moment',
   await server.closed;
 });
 
-test('anything else is refused with a hint', async () => {
+test('a request for an unknown path is refused with a hint', async () => {
   const { server, get, stop } = await start();
   assert.deepEqual(await get('/').then(({ status, body }) => [status, body]), [
     404,
@@ -98,7 +98,7 @@ test('anything else is refused with a hint', async () => {
   await server.closed;
 });
 
-test('oversized headers are refused', async () => {
+test('a request with oversized headers is refused', async () => {
   const { server, get, stop } = await start();
   const answer = await get('/livez', { headers: { 'x-big': 'x'.repeat(10_000) } });
   assert.equal(answer.status, 431);
@@ -106,7 +106,7 @@ test('oversized headers are refused', async () => {
   await server.closed;
 });
 
-test('the abort closes at once, open connections included', async () => {
+test('the abort closes the server at once, open connections included', async () => {
   const { server, stop } = await start();
   const idle = connect(server.port, '127.0.0.1');
   idle.on('error', () => {});
@@ -116,7 +116,7 @@ test('the abort closes at once, open connections included', async () => {
   if (!idle.destroyed) await once(idle, 'close');
 });
 
-test('an address in use is reported', async () => {
+test('an address in use is reported by the server of metrics and health', async () => {
   const { server, health, metrics, stop } = await start();
   const again = { host: '127.0.0.1', port: server.port };
   await assert.rejects(
@@ -128,10 +128,10 @@ test('an address in use is reported', async () => {
 });
 
 for (const { held, holds } of [
-  { held: 'that say nothing', holds: '' },
-  { held: 'that asked once and stay', holds: 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n' },
+  { held: 'without a request', holds: '' },
+  { held: 'that were used once', holds: 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n' },
 ]) {
-  test(`a probe gets through however many connections ${held} are open`, async () => {
+  test(`a probe is answered while 200 connections ${held} are open`, async () => {
     const { server, get, stop } = await start();
     const open = new Set<Socket>();
     for (let opened = 0; opened < 200; opened += 1) {

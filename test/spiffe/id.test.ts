@@ -19,7 +19,7 @@ const accepted: readonly [uri: string, trustDomain: string, path: string][] = [
   [longest, 'example.org', longest.slice('spiffe://example.org'.length)],
 ];
 for (const [uri, trustDomain, path] of accepted) {
-  test(`reads ${uri.slice(0, 60)} of ${uri.length} bytes`, () => {
+  test(`a SPIFFE ID is read: ${uri.slice(0, 60)} of ${uri.length} bytes`, () => {
     assert.deepEqual(parseSpiffeId(uri), { ok: true, value: { trustDomain, path, uri } });
   });
 }
@@ -79,14 +79,14 @@ const refused: readonly [uri: string, reason: RegExp][] = [
   [`${longest}a`, /at most 2048/],
 ];
 for (const [uri, reason] of refused) {
-  test(`refuses ${JSON.stringify(uri.slice(0, 60))} of ${uri.length} characters`, () => {
+  test(`a SPIFFE ID is refused: ${JSON.stringify(uri.slice(0, 60))} of ${uri.length} characters`, () => {
     const read = parseSpiffeId(uri);
     assert.equal(read.ok, false);
     assert.match(read.ok ? '' : read.reason, reason);
   });
 }
 
-test('makes the ID of a workload and of a trust domain', () => {
+test('the SPIFFE IDs of a workload and of a trust domain are made', () => {
   assert.deepEqual(makeSpiffeId('example.org', ['ns', 'shop', 'sa', 'web']), {
     ok: true,
     value: {
@@ -101,7 +101,7 @@ test('makes the ID of a workload and of a trust domain', () => {
   });
 });
 
-test('makes no ID longer than 2048 bytes, and one of exactly that', () => {
+test('a SPIFFE ID of 2048 bytes is made, and none that is longer', () => {
   const room = 2048 - 'spiffe://example.org/'.length;
   assert.equal(makeSpiffeId('example.org', ['a'.repeat(room)]).ok, true);
   assert.equal(makeSpiffeId('example.org', ['a'.repeat(room + 1)]).ok, false);
@@ -120,7 +120,7 @@ for (const segments of [
   ['a b'],
   ['\u{e4}'],
 ]) {
-  test(`makes no ID of the segments ${JSON.stringify(segments)}`, () => {
+  test(`no SPIFFE ID is made of the segments ${JSON.stringify(segments)}`, () => {
     assert.equal(makeSpiffeId('example.org', segments).ok, false);
   });
 }

@@ -29,14 +29,14 @@ for (const [name, { privateKey, publicKey }] of Object.entries(pairs)) {
   });
 }
 
-test('has the thumbprint of the example of RFC 7638', () => {
+test('the JWK of the example of RFC 7638 has its thumbprint', () => {
   const n =
     '0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMst' +
     'n64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw';
   assert.equal(thumbprintOf({ kty: 'RSA', e: 'AQAB', n }), 'NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs');
 });
 
-test('a JWK that is encoded otherwise than RFC 7518 says is refused', () => {
+test('a JWK that is not encoded as in RFC 7518 is refused', () => {
   const ec = publicJwkOf(pairs['P-256']?.publicKey as KeyObject);
   const rsa = publicJwkOf(pairs['RSA 2048']?.publicKey as KeyObject);
   const withLeadingZero = Buffer.concat([Buffer.of(0), Buffer.from(rsa.n ?? '', 'base64url')]);

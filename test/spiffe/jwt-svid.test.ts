@@ -38,7 +38,7 @@ function judge(wrongHeader: object, wrongClaims: object): Finding[] {
 }
 
 describe('the clauses for a JWT-SVID', () => {
-  it('are all met by a good one', () => {
+  it('a good JWT-SVID meets all clauses', () => {
     const findings = judge({}, {});
     assert.deepEqual([broken(findings), broken(findings, 'should')], [[], []]);
     assert.ok(findings.length >= 14);
@@ -66,7 +66,7 @@ describe('the clauses for a JWT-SVID', () => {
     ['typ wit+jwt', { typ: 'wit+jwt' }, {}, 'JWT-SVID 2.3'],
     ['no sub', {}, { sub: undefined }, 'JWT-SVID 3.1'],
     ['sub that is a list', {}, { sub: [claims.sub] }, 'JWT-SVID 3.1'],
-    ['sub that is no SPIFFE ID', {}, { sub: 'system:serviceaccount:shop:web' }, 'JWT-SVID 3.1'],
+    ['sub that is not a SPIFFE ID', {}, { sub: 'system:serviceaccount:shop:web' }, 'JWT-SVID 3.1'],
     ['sub of the trust domain itself', {}, { sub: 'spiffe://example.org' }, 'JWT-SVID 3.1'],
     ['sub with a query', {}, { sub: 'spiffe://example.org/a?b' }, 'JWT-SVID 3.1'],
     ['sub of another trust domain', {}, { sub: 'spiffe://example.com/ns/shop/sa/web' }, 'SPIFFE-ID 2.1'],
@@ -88,26 +88,26 @@ describe('the clauses for a JWT-SVID', () => {
     ['iss that is a number', {}, { iss: 1 }, 'RFC 7519 4.1.1'],
     ['jti that is a number', {}, { jti: 1 }, 'RFC 7519 4.1.7'],
   ] as const) {
-    it(`refuse ${name}`, () => {
+    it(`the clauses for a JWT-SVID refuse ${name}`, () => {
       assert.ok(broken(judge(wrongHeader, wrongClaims)).includes(clause));
       const token = tokenOf(key, { ...header, ...wrongHeader }, { ...claims, ...wrongClaims });
       assert.equal(verifyJwtSvid(token, keys, expected).ok, false);
     });
   }
 
-  it('only ask for a kid and for one audience', () => {
+  it('the recommendations for a JWT-SVID are only a kid and one audience', () => {
     assert.deepEqual(broken(judge({ kid: undefined }, {}), 'should'), ['JWT-SVID 2.2']);
     const two = judge({}, { aud: [claims.aud, 'https://other.example.org'] });
     assert.deepEqual([broken(two), broken(two, 'should')], [[], ['JWT-SVID 3.2']]);
   });
 
-  it('forgive clocks that are a minute apart, and no more', () => {
+  it('the clauses for a JWT-SVID accept clocks that are a minute apart, and no more', () => {
     assert.deepEqual(broken(judge({}, { exp: now - 59, nbf: now + 60, iat: now + 60 })), []);
     assert.deepEqual(broken(judge({}, { exp: now - 60 })), ['JWT-SVID 3.3']);
   });
 });
 
-describe('taking a token apart', () => {
+describe('parsing a token', () => {
   const good = tokenOf(key, header, claims);
   const [head = '', body = '', signature = ''] = good.split('.');
   const json = { payload: body, protected: head, signature };
@@ -136,14 +136,14 @@ describe('taking a token apart', () => {
     ['claims that are no JSON', `${inputOf(header, '{')}.${signature}`, /claims is not JSON/],
     ['a megabyte', `${inputOf({ ...header, kid: 'k'.repeat(1 << 20) }, claims)}.${signature}`, /longer than/],
   ] as const) {
-    it(`refuses ${name}`, () => {
+    it(`a token is not parsed with ${name}`, () => {
       const parsed = parseJwt(token);
       assert.ok(!parsed.ok);
       assert.match(parsed.reason, reason);
     });
   }
 
-  it('never throws, and never repeats what it read', () => {
+  it('parsing a token never throws, and never repeats what it read', () => {
     fc.assert(
       fc.property(fc.string(), fc.nat(good.length), (noise, at) => {
         const parsed = parseJwt(`${good.slice(0, at)}${noise}${good.slice(at)}`);
@@ -152,7 +152,7 @@ describe('taking a token apart', () => {
     );
   });
 
-  it('gives back what was written', () => {
+  it('parsing a token gives back what was written', () => {
     const text = fc.string({ minLength: 1, maxLength: 50, unit: 'grapheme' });
     const time = fc.nat();
     const any = fc.record({
@@ -182,7 +182,7 @@ describe('taking a token apart', () => {
 describe('verifying a token', () => {
   const curves = { ES256: 'P-256', ES384: 'P-384', ES512: 'P-521' } as const;
   for (const alg of Object.keys(jwtAlgorithms) as (keyof typeof jwtAlgorithms)[]) {
-    it(`takes what jose signs with ${alg}, and nothing with a bit changed`, async () => {
+    it(`verifying a token accepts what jose signs with ${alg}, and nothing with a bit changed`, async () => {
       const own: TokenKey = alg in curves ? ecKey(curves[alg as keyof typeof curves]) : rsa;
       const token = await new SignJWT({ ...claims })
         .setProtectedHeader({ alg, kid: own.kid, typ: 'JWT' })
@@ -202,7 +202,7 @@ describe('verifying a token', () => {
     });
   }
 
-  it('is possible for jose with what we write', async () => {
+  it('jose verifies the tokens that we write', async () => {
     const { alg, kid } = { alg: 'ES256', kid: key.kid } as const;
     const input = jwtSigningInput({ alg, kid }, { ...claims, aud: [claims.aud] });
     const signature = sign('sha256', Buffer.from(input), { key: key.privateKey, dsaEncoding: 'ieee-p1363' });
@@ -242,10 +242,11 @@ describe('verifying a token', () => {
     ['a signature of zeros', `${inputOf(header, claims)}.${Buffer.alloc(64).toString('base64url')}`],
     ['PS256 for a signature of RS256', tokenOf(rsa, { ...header, alg: 'PS256', kid: rsa.kid }, claims)],
   ] as const) {
-    it(`refuses ${name}`, () => assert.equal(verifyJwtSvid(token, keys, expected).ok, false));
+    it(`verifying a token refuses ${name}`, () =>
+      assert.equal(verifyJwtSvid(token, keys, expected).ok, false));
   }
 
-  it('finds the key of a token without kid, which the standard lets out', () => {
+  it('verifying a token finds the key of a token without kid, which the standard allows', () => {
     const more = new Map([ecKey(), rsaKey()].map((each) => [each.kid, each.publicKey]));
     for (const [own, alg] of [
       [key, 'ES256'],
@@ -259,7 +260,7 @@ describe('verifying a token', () => {
     }
   });
 
-  it('refuses RSA keys below 2048 bits', () => {
+  it('verifying a token refuses RSA keys below 2048 bits', () => {
     const weak = rsaKey(1024);
     const token = tokenOf(weak, { ...header, alg: 'RS256', kid: weak.kid }, claims);
     const result = verifyJwtSvid(token, new Map([[weak.kid, weak.publicKey]]), expected);

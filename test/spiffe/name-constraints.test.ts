@@ -25,7 +25,7 @@ test('a CA without name constraints is not judged by them', async () => {
   assert.deepEqual(judgeNameConstraints((await makeCa()).facts, 'example.org'), { kind: 'none' });
 });
 
-test('name constraints that cannot be read refuse, rather than count as absent', async () => {
+test('a CA is refused if its name constraints cannot be read', async () => {
   const extension = nameConstraints({ permitted: [['URI', 'example.org']] });
   const cut = { oid: extension.type, name: 'nameConstraints', critical: true };
   const value = new Uint8Array(extension.value).slice(0, -1);
@@ -34,7 +34,7 @@ test('name constraints that cannot be read refuse, rather than count as absent',
   assert.match(verdict.reason, /cannot be read \(truncated\)/);
 });
 
-test('a trust domain that is an IP address is refused under URI constraints, which Go cannot apply to it', async () => {
+test('a trust domain that is an IP address is refused under URI constraints, because Go cannot apply them', async () => {
   const furtherExtensions = [nameConstraints({ permitted: [['URI', '10.1.2.3']] })];
   const { facts } = await makeCa({ trustDomain: '10.1.2.3', furtherExtensions });
   assert.equal(judgeNameConstraints(facts, '10.1.2.3').kind, 'refused');
@@ -92,7 +92,7 @@ for (const [what, wish, isAllowed] of dnsCases) {
   });
 }
 
-test('constraints on other kinds of names leave DNS names free', async () => {
+test('name constraints on other kinds of names leave DNS names free', async () => {
   const ca = await makeCa({ furtherExtensions: [nameConstraints({ permitted: [['URI', 'example.org']] })] });
   assert.deepEqual(dnsConstraintsOf(ca.facts), { ok: true, value: undefined });
 });

@@ -17,7 +17,7 @@ const cases: [string, string | undefined][] = [
   ['', undefined],
 ];
 for (const [word, expected] of cases) {
-  test(`"${word}" was meant to be ${expected ?? 'nothing of ours'}`, () => {
+  test(`the word nearest to "${word}" is ${expected ?? 'unknown'}`, () => {
     assert.equal(nearest(word, words), expected);
   });
 }

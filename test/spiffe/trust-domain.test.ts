@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { parseIssuingTrustDomain, parseTrustDomain } from '../../spiffe/trust-domain.ts';
 
 for (const name of ['example.org', 'a', '1', '-', '_', '.', '-a.', '192.168.0.1', 'a'.repeat(255)]) {
-  test(`takes ${name.slice(0, 40)} of ${name.length} characters`, () => {
+  test(`a trust domain is accepted: ${name.slice(0, 40)} of ${name.length} characters`, () => {
     assert.deepEqual(parseTrustDomain(name), { ok: true, value: name });
   });
 }
@@ -26,7 +26,7 @@ const refused: readonly [name: string, reason: RegExp][] = [
   ['*.example.org', /characters/],
 ];
 for (const [name, reason] of refused) {
-  test(`refuses ${JSON.stringify(name.slice(0, 40))}`, () => {
+  test(`a trust domain is refused: ${JSON.stringify(name.slice(0, 40))}`, () => {
     const read = parseTrustDomain(name);
     assert.equal(read.ok, false);
     assert.match(read.ok ? '' : read.reason, reason);
@@ -34,13 +34,13 @@ for (const [name, reason] of refused) {
 }
 
 for (const name of ['example.org', '-', '_', '10.1.2.3', 'a'.repeat(255)]) {
-  test(`issues for ${name.slice(0, 40)} of ${name.length} characters`, () => {
+  test(`certificates are issued for the trust domain ${name.slice(0, 40)} of ${name.length} characters`, () => {
     assert.deepEqual(parseIssuingTrustDomain(name), { ok: true, value: name });
   });
 }
 
 for (const name of ['.', '.example.org', 'example.org.', 'example..org', 'Example.org', '']) {
-  test(`does not issue for ${JSON.stringify(name)}`, () => {
+  test(`certificates are not issued for the trust domain ${JSON.stringify(name)}`, () => {
     assert.equal(parseIssuingTrustDomain(name).ok, false);
   });
 }

@@ -18,7 +18,7 @@ import { keyShelf } from './keys.ts';
 
 const key = keyShelf();
 
-test('reads a root made by another library', async () => {
+test('a root that another library made is read', async () => {
   const ca = await makeCa({
     keyName: 'ECDSA P-384',
     subject: 'O=example.org, CN=root',
@@ -146,7 +146,7 @@ const accepted: readonly [name: string, parts: Parts, check: (facts: object) => 
   ],
 ];
 for (const [name, parts, check] of accepted) {
-  test(`reads a certificate with ${name}`, () => {
+  test(`a certificate is read with ${name}`, () => {
     const facts = readCertificate(certificate(parts));
     assert.ok(facts.ok, facts.ok ? '' : facts.reason);
     assert.ok(check(facts.value));
@@ -171,7 +171,7 @@ const refused: readonly [name: string, der: () => Uint8Array, reason: RegExp][] 
   ],
   ['two algorithms', () => certificate({ inner: otherAlgorithm }), /differ/],
   [
-    'a date that is none',
+    'an invalid date',
     () => certificate({ validity: sequence(utcTime('260231000000Z'), utcTime('270101000000Z')) }),
     /calendar/,
   ],
@@ -208,7 +208,7 @@ const refused: readonly [name: string, der: () => Uint8Array, reason: RegExp][] 
   ['trailing bytes in an extension', () => certificate(extensions(basicConstraints('30000500'))), /trailing/],
 ];
 for (const [name, der, reason] of refused) {
-  test(`refuses ${name}`, () => {
+  test(`a certificate is refused: ${name}`, () => {
     const read = readCertificate(der());
     assert.equal(read.ok, false);
     assert.match(read.ok ? '' : read.reason, reason);

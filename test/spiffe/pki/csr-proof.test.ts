@@ -38,7 +38,7 @@ const pss = ['-sigopt', 'rsa_padding_mode:pss', '-sigopt', 'rsa_pss_saltlen:-1']
 for (const name of subjectKeyNames) {
   const expected = () => readSubjectKey(key(name).spki);
 
-  test(`takes the ${name} key of a request that it has signed, by whichever program`, async () => {
+  test(`a request proves the ${name} key that has signed it, made by any program`, async () => {
     assert.deepEqual(readProvenCsrKey(stubRequest(key(name))), expected());
     assert.deepEqual(readProvenCsrKey(openssl(key(name))), expected());
     const made = await x509.Pkcs10CertificateRequestGenerator.create({
@@ -52,13 +52,13 @@ for (const name of subjectKeyNames) {
 
   const isRsa = name.startsWith('RSA');
   for (const digest of name === 'Ed25519' ? [] : ['sha256', 'sha384', 'sha512']) {
-    test(`takes the ${name} key of a request that is signed with ${digest}`, () => {
+    test(`a request that is signed with ${digest} proves its ${name} key`, () => {
       assert.deepEqual(readProvenCsrKey(openssl(key(name), `-${digest}`)), expected());
       if (isRsa) assert.deepEqual(readProvenCsrKey(openssl(key(name), `-${digest}`, ...pss)), expected());
     });
   }
 
-  test(`refuses a request with the ${name} key of another requester`, () => {
+  test(`a request with the ${name} key of another requester is refused`, () => {
     const info = sequence(
       encode(tags.integer, Uint8Array.of(0)),
       sequence(),
@@ -80,7 +80,7 @@ for (const name of subjectKeyNames) {
 }
 
 for (const name of ['ECDSA P-256', 'Ed25519'] as const) {
-  test(`refuses a request of a ${name} key with any bit turned over`, () => {
+  test(`a request of a ${name} key with any bit inverted is refused`, () => {
     const request = openssl(key(name));
     for (let bit = 0; bit < request.length * 8; bit++) {
       const altered = Buffer.from(request);
@@ -99,7 +99,7 @@ const unproven: readonly [name: string, request: () => Uint8Array, reason: RegEx
     () => openssl(key('RSA 3072'), '-sigopt', 'rsa_padding_mode:pss', '-sigopt', 'rsa_pss_saltlen:20'),
     /^is made with RSASSA-PSS; use/,
   ],
-  ['a signature that is none', () => requestAround(key('ECDSA P-256').spki), /is not one of the key/],
+  ['an invalid signature', () => requestAround(key('ECDSA P-256').spki), /is not one of the key/],
   [
     'the name of an algorithm for another kind of key',
     () => {
@@ -112,7 +112,7 @@ const unproven: readonly [name: string, request: () => Uint8Array, reason: RegEx
   ],
 ];
 for (const [name, request, reason] of unproven) {
-  test(`does not take a request with ${name} for proof`, () => {
+  test(`a request with ${name} does not prove its key`, () => {
     assert.equal(readCsrKey(request()).kind, 'supported');
     const read = readProvenCsrKey(request());
     assert.equal(read.kind, 'unproven');
@@ -120,7 +120,7 @@ for (const [name, request, reason] of unproven) {
   });
 }
 
-test('says of a key that it is unsupported, and of what is no request that it cannot be read', () => {
+test('an unsupported key is reported as that, and bytes that are not a request as unreadable', () => {
   const rsa2048 = execFileSync(
     'openssl',
     ['req', '-new', '-newkey', 'rsa:2048', '-nodes', '-subj', '/', '-keyout', '/dev/null', '-outform', 'DER'],

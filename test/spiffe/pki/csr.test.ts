@@ -16,12 +16,12 @@ import { requestAround, stubRequest } from './requests.ts';
 const key = keyShelf();
 
 for (const name of subjectKeyNames) {
-  test(`finds the ${name} key of a request as kubelet makes it`, () => {
+  test(`the ${name} key of a request as kubelet makes it is found`, () => {
     assert.deepEqual(readCsrKey(stubRequest(key(name))), readSubjectKey(key(name).spki));
   });
 }
 
-test('an unsupported key inside a sound request is unsupported, not unreadable', () => {
+test('an unsupported key inside a valid request is unsupported, not unreadable', () => {
   const mlDsa = sequence(
     sequence(objectIdentifier('2.16.840.1.101.3.4.3.18')),
     bitString(Buffer.alloc(1952)),
@@ -74,7 +74,7 @@ const unreadable: readonly [name: string, request: () => Uint8Array, reason: Reg
     /signature has tag/,
   ],
   [
-    'a key that is no key',
+    'a key that cannot be read',
     () => requestAround(sequence(sequence(), bitString(Buffer.alloc(4)))),
     /algorithm.*missing/,
   ],
@@ -89,7 +89,7 @@ const unreadable: readonly [name: string, request: () => Uint8Array, reason: Reg
   ],
 ];
 for (const [name, request, reason] of unreadable) {
-  test(`${name} is unreadable`, () => {
+  test(`a request is unreadable: ${name}`, () => {
     const read = readCsrKey(request());
     assert.equal(read.kind, 'unreadable');
     assert.match(read.kind === 'unreadable' ? read.reason : '', reason);
@@ -116,7 +116,7 @@ const lenient: readonly [name: string, request: () => Uint8Array][] = [
   ],
 ];
 for (const [name, request] of lenient) {
-  test(`${name} does not matter, as it does not to the API server`, () => {
+  test(`${name} in a request does not matter, as for the API server`, () => {
     assert.deepEqual(readCsrKey(request()), readSubjectKey(spki()));
   });
 }

@@ -34,14 +34,14 @@ const malformed: readonly [name: string, hex: string, reason: RegExp][] = [
 ];
 
 for (const [name, hex, reason] of malformed) {
-  test(`refuses ${name}`, () => {
+  test(`the DER reader refuses ${name}`, () => {
     const read = readDer(() => soleElement(bytes(hex), tags.sequence, 'the input'));
     assert.equal(read.ok, false);
     assert.match(read.ok ? '' : read.reason, reason);
   });
 }
 
-test('refuses trailing bytes and another tag than expected', () => {
+test('the DER reader refuses trailing bytes and another tag than expected', () => {
   assert.deepEqual(
     readDer(() => soleElement(bytes('30 00 00'), tags.sequence, 'the input')),
     {
@@ -58,13 +58,13 @@ test('refuses trailing bytes and another tag than expected', () => {
   );
 });
 
-test('an element inside another may not reach beyond it, though the array goes on', () => {
+test('a DER element inside another may not reach beyond it, even if the array has more bytes', () => {
   const [inner = sole('05 00')] = childrenOf(sole('30 08 30 03 02 02 01 02 01 05'));
   assert.throws(() => cursor(inner).any('the number'), { code: 'DER_INVALID', message: 'truncated' });
   assert.throws(() => childrenOf(inner), { code: 'DER_INVALID' });
 });
 
-test('a cursor reports which element is missing and which is one too many', () => {
+test('a DER cursor reports which element is missing and which is one too many', () => {
   const outer = soleElement(bytes('30 06 02 01 05 02 01 06'), tags.sequence, 'the list');
   const fields = cursor(outer);
   assert.equal(fields.peek(), tags.integer);
@@ -76,7 +76,7 @@ test('a cursor reports which element is missing and which is one too many', () =
   assert.throws(() => fields.any('the third'), /the third is missing/);
 });
 
-test('views share the bytes they came from', () => {
+test('views of the DER reader share the bytes of their source', () => {
   const input = bytes('30 03 02 01 05');
   const [element = sole('05 00')] = childrenOf(soleElement(input, tags.sequence, 'the input'));
   assert.deepEqual([...derOf(element)], [2, 1, 5]);
@@ -91,12 +91,12 @@ const integers: readonly [hex: string, reason: RegExp][] = [
   ['04 01 00', /tag/],
 ];
 for (const [hex, reason] of integers) {
-  test(`refuses the INTEGER ${hex}`, () => {
+  test(`the DER reader refuses the INTEGER ${hex}`, () => {
     assert.throws(() => integerContent(sole(hex), 'n'), reason);
   });
 }
 
-test('small and positive integers know their bounds', () => {
+test('small and positive integers are read only within their bounds', () => {
   assert.equal(smallInteger(sole('02 04 7f ff ff ff'), 'n'), 0x7fff_ffff);
   assert.throws(() => smallInteger(sole('02 05 00 80 00 00 00'), 'n'), /out of range/);
   assert.throws(() => smallInteger(sole('02 01 ff'), 'n'), /out of range/);
@@ -105,7 +105,7 @@ test('small and positive integers know their bounds', () => {
   assert.throws(() => positiveInteger(sole('02 01 80'), 'n'), /negative/);
 });
 
-test('BOOLEAN has two values, BIT STRING of octets no unused bits', () => {
+test('a BOOLEAN has two values, a BIT STRING of octets no unused bits', () => {
   assert.equal(booleanOf(sole('01 01 ff')), true);
   assert.equal(booleanOf(sole('01 01 00')), false);
   for (const hex of ['01 01 01', '01 00', '01 02 ff ff'])
@@ -115,7 +115,7 @@ test('BOOLEAN has two values, BIT STRING of octets no unused bits', () => {
     assert.throws(() => bitStringOctets(sole(hex), 'bits'), /octets/);
 });
 
-test('errors that are no DER errors are not swallowed', () => {
+test('the DER reader throws errors that are not about DER', () => {
   assert.throws(
     () =>
       readDer(() => {
@@ -125,7 +125,7 @@ test('errors that are no DER errors are not swallowed', () => {
   );
 });
 
-test('the writer makes every length of header', () => {
+test('the DER writer makes every length of header', () => {
   for (const length of [0, 1, 127, 128, 255, 256, 65_535, 65_536, 0x100_0000]) {
     const written = encode(tags.octetString, Buffer.alloc(length));
     const element = soleElement(written, tags.octetString, 'the octets');

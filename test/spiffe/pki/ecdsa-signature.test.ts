@@ -11,7 +11,7 @@ const halves = (bytes: number) =>
     .tuple(number(bytes), fc.integer({ min: 0, max: bytes }))
     .map(([octets, zeros]) => octets.fill(0, 0, zeros));
 
-it('an ECDSA signature of P-256 is the same after a way to DER and back', () => {
+it('an ECDSA signature of P-256 is the same after a conversion to DER and back', () => {
   fc.assert(
     fc.property(halves(32), halves(32), (r, s) => {
       const joined = Buffer.concat([r, s]);
@@ -21,7 +21,7 @@ it('an ECDSA signature of P-256 is the same after a way to DER and back', () => 
 });
 
 for (const namedCurve of ['P-256', 'P-384']) {
-  it(`OpenSSL verifies ECDSA signatures of ${namedCurve} that were brought from r‖s to DER`, () => {
+  it(`OpenSSL verifies ECDSA signatures of ${namedCurve} that were converted from r‖s to DER`, () => {
     const { privateKey: key, publicKey } = generateKeyPairSync('ec', { namedCurve });
     for (let count = 0; count < 600; count += 1) {
       const content = Buffer.from(`content ${count}`);

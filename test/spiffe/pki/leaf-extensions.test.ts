@@ -26,7 +26,7 @@ const read = (...extensions: Uint8Array[]): Extension[] => {
   return extensionsOf(soleElement(list, tags.sequence, 'the extensions'));
 };
 
-test('the pod is written to the byte as Go writes the struct of the KEP', () => {
+test('the extension with the pod is the same to the byte as Go writes the struct of the KEP', () => {
   // encoding/asn1 of Go 1.23, put into the SEQUENCE of an extension.
   const expected = [
     ['303a', '06092b0601040183c25301', '042d', '302b'].join(''),
@@ -42,7 +42,7 @@ test('the pod is written to the byte as Go writes the struct of the KEP', () => 
   assert.equal(Buffer.from(podIdentity(identity) ?? []).toString('hex'), expected);
 });
 
-test('the issuer is written to the byte as RFC 5280 has it', () => {
+test('the extension with the issuer is the same to the byte as in RFC 5280', () => {
   const url = Buffer.from('https://a').toString('hex');
   assert.equal(
     Buffer.from(issuerOf('https://a')).toString('hex'),
@@ -50,7 +50,7 @@ test('the issuer is written to the byte as RFC 5280 has it', () => {
   );
 });
 
-test('what is written is read again, and neither is critical', () => {
+test('the extensions with pod and issuer can be read again, and neither is critical', () => {
   const extensions = read(leafExtensions({ podIdentity: true, issuer })(identity) ?? Buffer.of());
   assert.deepEqual(
     extensions.map(({ name, critical }) => [name, critical]),
@@ -62,11 +62,11 @@ test('what is written is read again, and neither is critical', () => {
   assert.deepEqual(readPodIdentity(extensions), { ok: true, value: { namespaceUID: '', ...identity } });
 });
 
-test('a certificate without them names neither', () => {
+test('a certificate without the extensions names neither pod nor issuer', () => {
   assert.equal(readPodIdentity([]), undefined);
 });
 
-test('leaves carry what is wanted and nothing else', () => {
+test('leaves have only the extensions that are wanted', () => {
   const names = (podIdentity: boolean, url?: string) => {
     const made = leafExtensions({ podIdentity, issuer: url })(identity);
     return made && read(made).map(({ name }) => name);
@@ -78,7 +78,7 @@ test('leaves carry what is wanted and nothing else', () => {
 });
 
 for (const url of ['', 'https://a b', 'https://\u00e4.example', 'https://a\n']) {
-  test(`an issuer ${JSON.stringify(url)} is not written`, () => {
+  test(`the issuer ${JSON.stringify(url)} is not written into a leaf`, () => {
     assert.throws(() => issuerOf(url), { code: 'DER_INVALID' });
   });
 }
@@ -87,7 +87,7 @@ const field = (number: number, content: string | Buffer) => encode(0x80 | number
 const fields = ['shop', '', 'web', 'a', 'web-0', 'p', 'node-1', 'n'].map((text, n) => field(n, text));
 const bad: readonly [name: string, value: Uint8Array, reason: RegExp][] = [
   ['nothing', new Uint8Array(), /truncated/],
-  ['something else than a SEQUENCE', encode(0x04, Buffer.from('shop')), /tag 0x04/],
+  ['another type than a SEQUENCE', encode(0x04, Buffer.from('shop')), /tag 0x04/],
   ['a field less', sequence(...fields.slice(0, 7)), /nodeUID is missing/],
   ['a field more', sequence(...fields, field(8, 'x')), /more elements/],
   ['fields in another order', sequence(...fields.toReversed()), /namespace has tag 0x87/],
@@ -95,11 +95,15 @@ const bad: readonly [name: string, value: Uint8Array, reason: RegExp][] = [
   ['fields without their tags', sequence(...fields.map(() => encode(0x0c, Buffer.from('a')))), /tag 0x0c/],
   ['explicit tags', sequence(...fields.map((each, n) => encode(0xa0 | n, each))), /tag 0xa0/],
   ['bytes behind it', Buffer.concat([sequence(...fields), Buffer.of(0)]), /trailing/],
-  ['no UTF-8', sequence(field(0, Buffer.of(0xff)), ...fields.slice(1)), /namespace is not printable UTF-8/],
+  [
+    'bytes that are not UTF-8',
+    sequence(field(0, Buffer.of(0xff)), ...fields.slice(1)),
+    /namespace is not printable UTF-8/,
+  ],
   ['a control character', sequence(field(0, 'shop\n'), ...fields.slice(1)), /namespace is not printable/],
 ];
 for (const [name, value, reason] of bad) {
-  test(`a pod of ${name} is not read`, () => {
+  test(`the extension with the pod is not read with ${name}`, () => {
     const extension = { oid: oids.podIdentity, name: 'podIdentity', critical: false, value };
     const result = readPodIdentity([extension]);
     assert.match(result && !result.ok ? result.reason : 'it was read', reason);

@@ -52,7 +52,7 @@ test('a leaf of fixed keys, serial and dates is the same to the byte as the gold
   assert.equal(encodePem('CERTIFICATE', await leafOf(golden)), expected);
 });
 
-test('every field stands where it should', async () => {
+test('every field of a leaf is at its place', async () => {
   const facts = readCertificate(await leafOf(golden));
   assert.ok(facts.ok);
   const { value } = facts;
@@ -81,7 +81,7 @@ test('every field stands where it should', async () => {
 });
 
 for (const length of [1, 100, 126, 127, 128, 129, 200, 240, 255, 256, 257, 1000, 2048]) {
-  test(`a URI of ${length} bytes comes out as it went in`, async () => {
+  test(`a URI of ${length} bytes in a leaf is read unchanged`, async () => {
     const uri = 'spiffe://example.org/'.padEnd(length, 'a').slice(0, length);
     const names = subjectAltName({ uris: [uri], dnsNames: [] });
     const facts = readCertificate(await leafOf({ ...golden, subjectAltName: names }));
@@ -90,7 +90,7 @@ for (const length of [1, 100, 126, 127, 128, 129, 200, 240, 255, 256, 257, 1000,
 }
 
 for (const serial of [[1], [0x7f], [0, 0x80], [0, 0xff, 0xff]]) {
-  test(`takes the serial ${serial}`, async () => {
+  test(`a leaf can have the serial ${serial}`, async () => {
     const facts = readCertificate(await leafOf({ ...golden, serial: Uint8Array.from(serial) }));
     assert.equal(
       facts.ok && facts.value.serialHex,
@@ -109,7 +109,7 @@ const refused: readonly [name: string, fields: Partial<LeafFields>][] = [
   ['a notAfter beyond 9999', { notAfter: 1e12 }],
 ];
 for (const [name, fields] of refused) {
-  test(`does not build a leaf of ${name}`, () => {
+  test(`a leaf is not built with ${name}`, () => {
     assert.throws(() => template.build({ ...golden, ...fields }), { code: 'DER_INVALID' });
   });
 }
@@ -139,7 +139,7 @@ test('the template of a profile is compiled once', () => {
   assert.notEqual(templateFor({ ...svidProfile }), template);
 });
 
-test('further extensions come after those of the template', async () => {
+test('further extensions of a leaf come after those of the template', async () => {
   const furtherExtensions = extension(oids.issuerAltName, 'not critical', sequence());
   const facts = readCertificate(await leafOf({ ...golden, furtherExtensions }));
   assert.equal(facts.ok && facts.value.extensions.at(-1)?.name, 'issuerAltName');

@@ -8,7 +8,7 @@ const one = encodePem(
 );
 const two = encodePem('CERTIFICATE', Buffer.from([1, 2, 3]));
 
-test('writes lines of 64 characters and ends with a line end', () => {
+test('PEM is written in lines of 64 characters and ends with a line end', () => {
   assert.match(
     one,
     /^-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/]{64}\n[A-Za-z0-9+/]{1,64}={0,2}\n-----END CERTIFICATE-----\n$/,
@@ -16,12 +16,12 @@ test('writes lines of 64 characters and ends with a line end', () => {
   assert.equal(encodePem('X', Buffer.alloc(48)), `-----BEGIN X-----\n${'A'.repeat(64)}\n-----END X-----\n`);
 });
 
-test('a view into a larger array is written without its surroundings', () => {
+test('PEM of a view into a larger array has only the bytes of the view', () => {
   const array = new Uint8Array([9, 9, 1, 2, 3, 9]);
   assert.equal(encodePem('CERTIFICATE', array.subarray(2, 5)), two);
 });
 
-test('reads several blocks in order', () => {
+test('several PEM blocks are read in order', () => {
   const read = decodePem(one + two, { strict: true });
   assert.ok(read.ok);
   assert.deepEqual(
@@ -30,7 +30,7 @@ test('reads several blocks in order', () => {
   );
 });
 
-test('accepts CRLF, other line lengths and blank lines between blocks', () => {
+test('PEM is read with CRLF, other line lengths and blank lines between blocks', () => {
   const loose = `\n${two.replaceAll('\n', '\r\n')}\n\n-----BEGIN A B-----\nAQ\nID\n-----END A B-----`;
   const read = decodePem(loose, { strict: true });
   assert.ok(read.ok);
@@ -43,7 +43,7 @@ test('accepts CRLF, other line lengths and blank lines between blocks', () => {
   );
 });
 
-test('flags headers and text around blocks, and refuses them when strict', () => {
+test('headers and text around PEM blocks are flagged, and refused when strict', () => {
   const headers = '-----BEGIN KEY-----\nProc-Type: 4,ENCRYPTED\n\nAQID\n-----END KEY-----\n';
   for (const [text, flag] of [
     [headers, 'hasHeaders'],
@@ -84,14 +84,14 @@ const malformed: readonly [name: string, text: string, reason: RegExp][] = [
   ['a good block before a bad one', `${two}-----BEGIN A-----\n?\n-----END A-----\n`, /line 4/],
 ];
 for (const [name, text, reason] of malformed) {
-  test(`refuses ${name}`, () => {
+  test(`PEM is refused with ${name}`, () => {
     const read = decodePem(text);
     assert.equal(read.ok, false);
     assert.match(read.ok ? '' : read.reason, reason);
   });
 }
 
-test('never quotes the text, which may be a private key', () => {
+test('errors about PEM never quote the text, which may be a private key', () => {
   const secret = 'c2VjcmV0IHNlY3JldCBzZWNyZXQ';
   for (const text of [
     `-----BEGIN PRIVATE KEY-----\n${secret}!\n-----END PRIVATE KEY-----\n`,
@@ -104,7 +104,7 @@ test('never quotes the text, which may be a private key', () => {
   }
 });
 
-test('a text with tens of thousands of blocks is read in linear time, and a longer one refused', () => {
+test('PEM with tens of thousands of blocks is read in linear time, and a longer one refused', () => {
   const started = performance.now();
   assert.ok(decodePem('-----BEGIN A-----\nAQID\n-----END A-----\n'.repeat(50_000)).ok);
   assert.ok(!decodePem('-----BEGIN A-----\n'.repeat(200_000)).ok);

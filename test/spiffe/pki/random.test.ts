@@ -13,7 +13,7 @@ function counting() {
   return { source, random };
 }
 
-test('what a pool gives is of the asked length, and a piece of one draw', () => {
+test('a pool of random bytes gives pieces of the requested length, from one draw', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 1, max: 9_000 }), { maxLength: 40 }), (lengths) => {
       const pool = createRandomPool(counting().random);
@@ -27,13 +27,13 @@ test('what a pool gives is of the asked length, and a piece of one draw', () => 
   );
 });
 
-test('a caller that writes over what it got changes nothing for the next one', () => {
+test('a caller that overwrites its random bytes does not change those of the next one', () => {
   const pool = createRandomPool((count) => new Uint8Array(count).fill(7));
   pool(4).fill(0);
   assert.deepEqual([...pool(4)], [7, 7, 7, 7]);
 });
 
-test('two hundred serial numbers cost one call of the source, and all differ', () => {
+test('two hundred serial numbers need one call of the random source, and all differ', () => {
   const { source, random } = counting();
   const pool = createRandomPool(random);
   const seen = new Set(Array.from({ length: 200 }, () => Buffer.from(pool(20)).toString('hex')));

@@ -10,7 +10,7 @@ test('a serial has 20 octets, is positive and minimal, with any output of the ra
   }
 });
 
-test('all bits but two come from the random source, which is not changed', () => {
+test('all bits of a serial but two come from the random source, which is not changed', () => {
   const source = new Uint8Array(20).fill(0xff);
   const serial = makeSerial(() => source);
   assert.deepEqual([...serial], [0x7f, ...new Array<number>(19).fill(0xff)]);

@@ -15,7 +15,7 @@ const digests = {
 
 for (const name of authorityKeyNames as (keyof typeof digests)[]) {
   const inline = name === 'ECDSA P-256' || name === 'Ed25519';
-  test(`${name} signs ${inline ? 'at once' : 'on the thread pool'}, and the signature verifies`, async () => {
+  test(`a key of ${name} signs ${inline ? 'at once' : 'on the thread pool'}, and the signature verifies`, async () => {
     const { privateKey } = makeKey(name);
     const signer = certificateSigner(privateKey);
     assert.equal(nameOfKey(privateKey), name);
@@ -35,7 +35,7 @@ const refused: readonly [name: string, key: () => KeyObject][] = [
   ['secret', () => createSecretKey(Buffer.alloc(32))],
 ];
 for (const [name, make] of refused) {
-  test(`does not sign with a ${make().type} key of type ${name}`, () => {
+  test(`a ${make().type} key of type ${name} does not sign`, () => {
     const key = make();
     assert.equal(nameOfKey(key), name);
     assert.throws(() => certificateSigner(key), { code: 'KEY_UNSUPPORTED', message: new RegExp(name) });

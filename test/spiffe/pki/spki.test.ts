@@ -58,7 +58,7 @@ for (const name of subjectKeyNames) {
   });
 }
 
-test('the table holds what KEP-4317 names, each once', () => {
+test('the table of key types has those of KEP-4317, each once', () => {
   assert.deepEqual(subjectKeyTypes.map((type) => type.kubernetes).toSorted(), [
     'ECDSAP256',
     'ECDSAP384',
@@ -149,7 +149,7 @@ const unreadable: readonly [name: string, spki: () => Uint8Array, reason: RegExp
   ['a coordinate not below p', () => ecSpki(oids.p256, Buffer.alloc(65, 0xff).fill(4, 0, 1)), /uncompressed/],
   ['the point at infinity', () => ecSpki(oids.p256, Uint8Array.of(0)), /uncompressed/],
   ['a hybrid point', () => ecSpki(oids.p256, Buffer.from(p256Point()).fill(6, 0, 1)), /uncompressed/],
-  ['a P-256 point said to be P-384', () => ecSpki(oids.p384, p256Point()), /P-384/],
+  ['a P-256 point marked as P-384', () => ecSpki(oids.p384, p256Point()), /P-384/],
   ['an EC key without a curve', () => spki([objectIdentifier(oids.ecPublicKey)], p256Point()), /curve/],
   [
     'an EC key with NULL for a curve',
@@ -168,7 +168,7 @@ const unreadable: readonly [name: string, spki: () => Uint8Array, reason: RegExp
   ],
   ['an RSA key without NULL', () => spki([objectIdentifier(oids.rsaEncryption)], Buffer.alloc(9)), /NULL/],
   [
-    'an RSA key that is no SEQUENCE',
+    'an RSA key that is not a SEQUENCE',
     () => spki([objectIdentifier(oids.rsaEncryption), derNull], Buffer.alloc(9)),
     /tag/,
   ],
@@ -204,7 +204,7 @@ for (const [name, bytes, reason] of unreadable) {
   });
 }
 
-test('what is supported is also readable for OpenSSL', () => {
+test('OpenSSL can read all keys that are supported', () => {
   for (const name of subjectKeyNames) {
     assert.ok(createPublicKey({ key: key(name).spki, format: 'der', type: 'spki' }));
   }

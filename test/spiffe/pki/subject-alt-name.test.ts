@@ -11,7 +11,7 @@ const uri = fc
   .string({ unit: fc.constantFrom(...'aZ09-_./'), maxLength: 300, size: 'max' })
   .map((path) => `spiffe://example.org/${path}`);
 
-test('another library reads the same names in the same order, and that the extension is critical', () => {
+test('another library reads the same subjectAltName in the same order, and as critical', () => {
   fc.assert(
     fc.property(fc.array(uri, { maxLength: 3 }), fc.array(dnsName, { maxLength: 5 }), (uris, dnsNames) => {
       fc.pre(uris.length + dnsNames.length > 0);
@@ -38,7 +38,7 @@ const refused: readonly (readonly [what: string, names: Partial<CertificateNames
   ),
 ];
 for (const [what, { uris = [], dnsNames = [] }] of refused) {
-  test(`refuses ${what}`, () => {
+  test(`a subjectAltName is refused with ${what}`, () => {
     assert.throws(() => subjectAltName({ uris, dnsNames }), { code: 'DER_INVALID' });
   });
 }

@@ -11,7 +11,7 @@ for (const [name, bytes, isMarked] of [
   ['UTF-16 as PowerShell writes it', utf16le, true],
   ['big-endian UTF-16', Buffer.from(utf16le).swap16(), true],
 ] as const) {
-  test(`reads ${name}`, () => {
+  test(`a text file is read in ${name}`, () => {
     assert.equal(textOf(bytes), text);
     assert.equal(hasByteOrderMark(bytes), isMarked);
   });

@@ -25,7 +25,7 @@ const known: readonly [iso: string, tag: number, text: string][] = [
   ['9999-12-31T23:59:59Z', 0x18, '99991231235959Z'],
 ];
 for (const [iso, tag, text] of known) {
-  test(`${iso} is ${text}`, () => {
+  test(`the time ${iso} is written as ${text}`, () => {
     const seconds = Date.parse(iso) / 1000;
     assert.equal(rfc3339(seconds), iso);
     const element = written(seconds);
@@ -35,7 +35,7 @@ for (const [iso, tag, text] of known) {
   });
 }
 
-test('writes nothing but whole seconds between 1950 and 9999', () => {
+test('only whole seconds between 1950 and 9999 are written as a time', () => {
   for (const time of [0.5, Number.NaN, Infinity, -631_152_001, 253_402_300_800]) {
     assert.throws(() => writeTime(Buffer.alloc(20), 0, time), { code: 'DER_INVALID' });
   }
@@ -59,11 +59,11 @@ const malformed: readonly [tag: number, text: string][] = [
   [0x17, ''],
 ];
 for (const [tag, text] of malformed) {
-  test(`refuses "${text}" with tag 0x${tag.toString(16)}`, () => {
+  test(`the time "${text}" with tag 0x${tag.toString(16)} is refused`, () => {
     assert.throws(() => read(tag, text), { code: 'DER_INVALID' });
   });
 }
 
-test('a GeneralizedTime of the year 0 is read as such and not carried into another century', () => {
+test('a GeneralizedTime of the year 0 is read as that year, and not in another century', () => {
   assert.equal(read(0x18, '00000101000000Z'), Date.parse('0000-01-01T00:00:00Z') / 1000);
 });
