@@ -152,9 +152,9 @@ const resources: [
   ],
 ];
 
-describe('what is read of a resource that is followed', () => {
+describe('fields that are read of a followed resource', () => {
   for (const [name, { fields, project }, object] of resources) {
-    it(`is all that is kept of it: ${name}`, () => {
+    it(`the fields that are read are all that is kept: ${name}`, () => {
       const reader = createJsonReader(fields);
       reader.push(Buffer.from(JSON.stringify(object)));
       assert.deepEqual(project(reader.end() as never, 'v1'), project(object as never, 'v1'));

@@ -35,7 +35,7 @@ const failing: Part = {
 };
 
 describe('a replica', () => {
-  it('ends what stands below last when it is stopped', async () => {
+  it('a replica ends the parts that the others need last when it is stopped', async () => {
     const { replica: made, said } = replica({});
     const stopping = new AbortController();
     const ended = live(made, stopping.signal, new AbortController());
@@ -61,7 +61,7 @@ describe('a replica', () => {
     'wait for what it has to know': () => ({ knowing: Promise.reject(new Error('broken')) }),
   };
   for (const [name, changed] of Object.entries(broken)) {
-    it(`whose ${name} fails says so, drains, and ends with that error`, async () => {
+    it(`a replica whose ${name} fails reports that, drains, and ends with that error`, async () => {
       const { replica: made, said } = replica(changed());
       const ended = live(made, new AbortController().signal, new AbortController());
       await assert.rejects(ended, { message: 'broken' });

@@ -23,7 +23,7 @@ function runSigner(...flags: string[]): Promise<{ code: number | null; output: s
   });
 }
 
-test('a signer that cannot reach a cluster by its kubeconfig says so and ends with 1', async () => {
+test('a signer that cannot reach a cluster by its kubeconfig reports that and ends with 1', async () => {
   const { code, output } = await runSigner(
     ...['--kubeconfig', '/nonexistent/config', '--metrics-address', '127.0.0.1:0'],
   );
@@ -31,7 +31,7 @@ test('a signer that cannot reach a cluster by its kubeconfig says so and ends wi
   assert.equal(code, 1);
 });
 
-test('a signer whose address for metrics is taken says so and ends with 1', async (t) => {
+test('a signer whose address for metrics is in use reports that and ends with 1', async (t) => {
   const taken = createServer().listen(0, '127.0.0.1');
   await once(taken, 'listening');
   t.after(() => taken.close());
@@ -95,7 +95,7 @@ for (const [signal, flags] of [
   });
 }
 
-test('a signer with settings that cannot be used names them all and ends with 2', async () => {
+test('a signer with unusable settings names them all and ends with 2', async () => {
   const { code, output } = await runSigner('--token-address', 'x', '--bundle-web-address', ':0');
   assert.match(output, /^flag --token-address: .*\n(.*\n)*flag --bundle-web-key: is required/m);
   assert.equal(code, 2);

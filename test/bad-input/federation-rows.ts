@@ -22,7 +22,7 @@ const rows = (
 
 const oldAndNew = (what: string): BadInput['tests'] => [
   [admission, `the API server refuses a FederatedTrustDomain with ${what}`],
-  [resource, `accepts what is right, and says what is wrong: ${what}`],
+  [resource, `a FederatedTrustDomain is accepted or refused with a reason: ${what}`],
 ];
 const spec = (input: string, ...whats: string[]): BadInput => ({
   input,
@@ -34,83 +34,109 @@ const spec = (input: string, ...whats: string[]): BadInput => ({
 /** Bad bundles, endpoints and resources of other trust domains. */
 export const federationBadInput: readonly BadInput[] = [
   ...rows(bundle, malformed, [
-    ['a foreign bundle that is empty', 'refuses nothing'],
-    ['a web page in place of a foreign bundle', 'refuses a web page'],
-    ['a foreign bundle that is a list', 'refuses a list'],
-    ['a foreign bundle with a byte order mark', 'refuses a byte order mark'],
-    ['a foreign bundle that is not UTF-8, or compressed', 'refuses bytes that are not UTF-8', 'refuses gzip'],
-    ['a foreign bundle of more than 1 MiB in a resource', 'refuses 1 MiB and a byte'],
-    ['a foreign bundle with a name twice', 'refuses a name twice'],
-    ['a foreign bundle without a list of keys', 'refuses no keys', 'refuses keys that are an object'],
-    ['a key of a foreign bundle that is not an object', 'refuses a key that is a text'],
+    ['a foreign bundle that is empty', 'a foreign bundle is refused with nothing'],
+    ['a web page in place of a foreign bundle', 'a foreign bundle is refused with a web page'],
+    ['a foreign bundle that is a list', 'a foreign bundle is refused with a list'],
+    ['a foreign bundle with a byte order mark', 'a foreign bundle is refused with a byte order mark'],
+    [
+      'a foreign bundle that is not UTF-8, or compressed',
+      'a foreign bundle is refused with bytes that are not UTF-8',
+      'a foreign bundle is refused with gzip',
+    ],
+    [
+      'a foreign bundle of more than 1 MiB in a resource',
+      'a foreign bundle is refused with 1 MiB and a byte',
+    ],
+    ['a foreign bundle with a name twice', 'a foreign bundle is refused with a name twice'],
+    [
+      'a foreign bundle without a list of keys',
+      'a foreign bundle is refused with no keys',
+      'a foreign bundle is refused with keys that are an object',
+    ],
+    [
+      'a key of a foreign bundle that is not an object',
+      'a foreign bundle is refused with a key that is a text',
+    ],
     [
       'a `spiffe_sequence` that is a text, negative, or 2^64',
-      'refuses a sequence as text',
-      'refuses a negative sequence',
-      'refuses the sequence 2^64',
+      'a foreign bundle is refused with a sequence as text',
+      'a foreign bundle is refused with a negative sequence',
+      'a foreign bundle is refused with the sequence 2^64',
     ],
-    ['a `spiffe_refresh_hint` of 1.5', 'refuses a refresh hint of 1.5'],
-    ['a foreign JWT key without `kid`', 'refuses a JWT key without kid'],
-    ['a foreign JWT key with a `kid` of more than 256 characters', 'refuses a kid of 257 characters'],
+    ['a `spiffe_refresh_hint` of 1.5', 'a foreign bundle is refused with a refresh hint of 1.5'],
+    ['a foreign JWT key without `kid`', 'a foreign bundle is refused with a JWT key without kid'],
+    [
+      'a foreign JWT key with a `kid` of more than 256 characters',
+      'a foreign bundle is refused with a kid of 257 characters',
+    ],
     [
       'foreign roots of more than 1 MiB of PEM',
-      'refuses roots that do not fit into a ClusterTrustBundle, whose lines take more than one text',
+      'roots that do not fit into a ClusterTrustBundle are refused, whose lines take more than one text',
     ],
-    ['two foreign JWT keys with one `kid`', 'refuses two JWT keys with one kid'],
-    ['a foreign bundle with the private half of a key', 'refuses the private half of a key'],
-    ['a foreign JWT key of RSA 1024', 'refuses a JWT key of RSA 1024'],
-    ['a foreign root of RSA 1024', 'refuses a root with a weak key'],
+    ['two foreign JWT keys with one `kid`', 'a foreign bundle is refused with two JWT keys with one kid'],
+    [
+      'a foreign bundle with the private half of a key',
+      'a foreign bundle is refused with the private half of a key',
+    ],
+    ['a foreign JWT key of RSA 1024', 'a foreign bundle is refused with a JWT key of RSA 1024'],
+    ['a foreign root of RSA 1024', 'a root with a weak key is refused'],
     [
       'a foreign bundle with more than 200 keys',
-      'refuses 201 keys',
-      'refuses thousands of keys before it parses any',
+      'a foreign bundle is refused with 201 keys',
+      'a foreign bundle is refused with thousands of keys before it parses any',
     ],
     [
       'a foreign root with the SPIFFE ID of another trust domain, or of a workload',
-      'refuses a root of another trust domain, also of one that only begins alike',
+      'a root of another trust domain is refused, also if only the beginning of the name is the same',
     ],
     [
       'a foreign root that is not a CA, or whose key is not that of its certificate',
-      'refuses a root that is not a CA, and one whose key is not that of the certificate',
+      'a root that is not a CA is refused, and one whose key is not that of the certificate',
     ],
   ]),
   ...rows(bundle, 'the bundle is taken without that key', [
     [
       'a foreign key with a `use` that is missing or unknown',
-      'leaves out keys of an unknown use, and says so',
+      'a foreign bundle is read without keys of an unknown use, which are reported',
     ],
-    ['a foreign root that has expired', 'leaves out an expired root, and says when it expired'],
-    ['a foreign root on the curve P-224', 'ignores a root on the curve P-224, which no reader knows'],
-    ['an `x5c` with two certificates', 'takes only the first certificate of x5c'],
+    [
+      'a foreign root that has expired',
+      'a foreign bundle is read without an expired root, and its expiry is reported',
+    ],
+    [
+      'a foreign root on the curve P-224',
+      'a root on the curve P-224 is ignored, because readers do not know it',
+    ],
+    ['an `x5c` with two certificates', 'only the first certificate of x5c is used'],
   ]),
   ...rows(bundle, notTaken('BundleSequenceWentBack'), [
     [
       'a foreign bundle whose sequence is lower than before, or gone',
-      'decides by sequence and roots: a lower sequence',
-      'decides by sequence and roots: no sequence where there was one',
+      'a bundle replaces the held one or not, by sequence and roots: a lower sequence',
+      'a bundle replaces the held one or not, by sequence and roots: no sequence where there was one',
     ],
   ]),
   ...rows(bundle, notTaken('BundleWithoutRoots'), [
     [
       'a foreign bundle without roots, after one with roots',
-      'decides by sequence and roots: no roots where there were some',
+      'a bundle replaces the held one or not, by sequence and roots: no roots where there were some',
     ],
     [
       'a foreign bundle whose roots have all expired',
-      'decides by sequence and roots: roots that have all expired',
-      'decides by sequence and roots: roots that have all expired, as the first ones',
+      'a bundle replaces the held one or not, by sequence and roots: roots that have all expired',
+      'a bundle replaces the held one or not, by sequence and roots: roots that have all expired, as the first ones',
     ],
   ]),
   ...rows(bundle, notTaken('EndpointUnverifiable'), [
     [
       'a bootstrap bundle without a root, with a private key, with a leaf, or cut off',
-      'is refused without a root, with a private key, with a leaf, or with too many roots',
+      'a bootstrap bundle is refused without a root, with a private key, a leaf, or too many roots',
     ],
   ]),
   ...rows(bundle, 'the bundle is taken', [
     [
       'an intermediate CA in place of a root',
-      'takes a CA that another one has signed, as an anchor of its own',
+      'a CA in a foreign bundle that another one has signed is an anchor of its own',
     ],
   ]),
   ...rows(schedule, 'the bundle is taken', [
@@ -120,55 +146,89 @@ export const federationBadInput: readonly BadInput[] = [
     ],
   ]),
   ...rows(fetching, unreachable, [
-    ['an endpoint whose certificate is self-signed', 'whose certificate no root of the system has signed'],
-    ['an endpoint whose certificate is of another host', 'whose certificate is of another name'],
-    ['an endpoint whose web certificate has expired', 'whose web certificate has expired'],
-    ['an endpoint with the SVID of another workload', 'with an SVID of another workload'],
+    [
+      'an endpoint whose certificate is self-signed',
+      'a server is refused if no root of the system has signed its certificate',
+    ],
+    [
+      'an endpoint whose certificate is of another host',
+      'a server is refused with a certificate for another name',
+    ],
+    ['an endpoint whose web certificate has expired', 'a server is refused with an expired web certificate'],
+    ['an endpoint with the SVID of another workload', 'a server is refused with an SVID of another workload'],
     [
       'an endpoint with an SVID of another trust domain, such as our own',
-      'with an SVID of another trust domain, such as our own, with any path',
+      'a server is refused with an SVID of another trust domain, such as our own, with any path',
     ],
-    ['an endpoint whose SVID has expired', 'with an SVID that has expired'],
+    ['an endpoint whose SVID has expired', 'a server is refused with an expired SVID'],
     [
       'an endpoint with an SVID where a web certificate is expected, or the other way round',
-      'with a certificate of the web in place of an SVID',
-      'with an SVID in place of a certificate of the web',
+      'a server is refused with a web certificate instead of an SVID',
+      'a server is refused with an SVID instead of a web certificate',
     ],
-    ['an endpoint that demands a client certificate', 'that demands a client certificate'],
+    [
+      'an endpoint that demands a client certificate',
+      'a server that requires a client certificate is refused',
+    ],
     [
       'an endpoint that speaks no TLS, or closes the connection',
-      'that speaks no TLS',
-      'that closes the connection at once',
+      'a server without TLS is refused',
+      'a server that closes the connection at once is refused',
     ],
     [
       'an endpoint that is not there, or whose name has no address',
-      'that is not there',
-      'whose name has no address',
+      'a server that does not exist is refused',
+      'a server whose name has no address is refused',
     ],
     [
       'an endpoint at a loopback, link-local or metadata address, also by its name',
-      'at an address of the machine itself, also by its name',
+      'a server at an address of the machine itself is refused, also by its name',
     ],
-    ['an endpoint with TLS 1.1 alone', 'that speaks no newer TLS than 1.1, although it would answer'],
+    [
+      'an endpoint with TLS 1.1 alone',
+      'a server with no newer TLS than 1.1 is refused, although it would answer',
+    ],
     [
       'an endpoint that sends a byte now and then',
-      'ends after 30 s, also while a server sends a byte now and then',
+      'fetching a foreign bundle ends after 30 s, also while a server sends a byte now and then',
     ],
-    ['a redirect to another host or port', '302 to another host', '302 to another port'],
-    ['a redirect to `http:` or `file:`', '307 to http', '301 to a file'],
+    [
+      'a redirect to another host or port',
+      'an answer of the server is refused: 302 to another host',
+      'an answer of the server is refused: 302 to another port',
+    ],
+    [
+      'a redirect to `http:` or `file:`',
+      'an answer of the server is refused: 307 to http',
+      'an answer of the server is refused: 301 to a file',
+    ],
     [
       'a redirect without end, without a target, or to what is not a URL',
-      '302 to itself',
-      '302 without a location',
-      '302 to what is no URL',
+      'an answer of the server is refused: 302 to itself',
+      'an answer of the server is refused: 302 without a location',
+      'an answer of the server is refused: 302 to a text that is not a URL',
     ],
-    ['a redirect of an `https_spiffe` endpoint', 'follows redirects within the origin, over https_web alone'],
-    ['304 to a request without an ETag', '304 to a request without an ETag'],
-    ['429 with a `Retry-After` of a year', '429 with a Retry-After of a year'],
-    ['another status than 200, also with a bundle', '204', '401', '500 with a bundle in it'],
-    ['an answer of more than 1 MiB', 'of 1 MiB and a byte'],
-    ['an answer of chunks without end', 'that sends chunks without end'],
-    ['an answer that is cut off', 'that says that it is longer than it is'],
+    [
+      'a redirect of an `https_spiffe` endpoint',
+      'fetching a foreign bundle follows redirects within the origin, only over https_web',
+    ],
+    [
+      '304 to a request without an ETag',
+      'an answer of the server is refused: 304 to a request without an ETag',
+    ],
+    [
+      '429 with a `Retry-After` of a year',
+      'an answer of the server is refused: 429 with a Retry-After of a year',
+    ],
+    [
+      'another status than 200, also with a bundle',
+      'an answer of the server is refused: 204',
+      'an answer of the server is refused: 401',
+      'an answer of the server is refused: 500 with a bundle in it',
+    ],
+    ['an answer of more than 1 MiB', 'an answer of the server is refused: 1 MiB and a byte'],
+    ['an answer of chunks without end', 'an answer of endless chunks is refused'],
+    ['an answer that is cut off', 'an answer of the server is refused: fewer bytes than its Content-Length'],
   ]),
   ...rows(lookup, unreachable, [
     ['a name server that leads to a metadata service', 'a lookup gives a request no address that is refused'],
@@ -193,7 +253,7 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(fetching, malformed, [
     [
       'a compressed answer that would grow to gigabytes',
-      'that is compressed is not unpacked, so that it cannot grow',
+      'a compressed answer is not unpacked, so that it cannot grow',
     ],
   ]),
   ...rows(contract, 'the bundle is not used', [
@@ -209,7 +269,7 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(resource, 'the bundle is fetched', [
     [
       'an endpoint URL whose host has letters outside of ASCII (IDN)',
-      'connects to the ASCII form of a host with other letters, so that only DNS decides what it is',
+      'a host with other letters is connected by its ASCII form, so that only DNS decides what it is',
     ],
   ]),
   ...rows(contract, 'nothing changes for others', [
@@ -262,7 +322,7 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(schedule, '[FederationSpecInvalid](#federationspecinvalid)', [
     [
       'a FederatedTrustDomain with `peerOf: self` for another trust domain',
-      'of another cluster of the same trust domain: one for another trust domain',
+      'a resource for another cluster of the same trust domain: one for another trust domain',
     ],
   ]),
   ...rows(contract, notTaken('BundleHasOwnAuthority'), [
@@ -282,11 +342,11 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(resource, '[FederationSpecInvalid](#federationspecinvalid)', [
     [
       'a `caBundle` that is not PEM',
-      'accepts what is right, and says what is wrong: a caBundle that is not PEM',
+      'a FederatedTrustDomain is accepted or refused with a reason: a caBundle that is not PEM',
     ],
     [
       'a FederatedTrustDomain with a field of a later version',
-      'says which field it does not know, since the field may restrict the others',
+      'a FederatedTrustDomain with an unknown field is refused by name, because it may restrict others',
     ],
   ]),
   {

@@ -63,7 +63,7 @@ async function get(url: string, ca: string): Promise<string> {
 }
 
 describe('kubespiffe dev', () => {
-  it('gives each workload a folder as a pod has it, and renews the certificate before it ends', async () => {
+  it('kubespiffe dev gives each workload a folder as a pod has it, and renews certificates in time', async () => {
     await using short = await startDev(['--lifetime', '4s', '--workload', 'shop/web']);
     await using source = await openX509Source(join(short.folder, 'shop/web'));
     assert.equal(source.svid.id.uri, 'spiffe://dev.localhost/ns/shop/sa/web');
@@ -75,7 +75,7 @@ describe('kubespiffe dev', () => {
     assert.ok(Date.now() / 1000 < first.notAfter, 'the first one was still valid');
   });
 
-  it('shows at its start what the README and the guide say', async () => {
+  it('kubespiffe dev prints at its start what the README and the guide show', async () => {
     const shown = readFileSync(dev.child.logFile, 'utf8')
       .split('\n\nrenewed')[0]
       ?.replaceAll(dev.folder, '/run/user/1000/kubespiffe-dev')
@@ -86,7 +86,7 @@ describe('kubespiffe dev', () => {
     }
   });
 
-  it('runs the commands of its pages as they stand there', async () => {
+  it('the commands on the pages about kubespiffe dev work', async () => {
     const place = mkdtempSync(join(parent, 'pages-'));
     mkdirSync(join(place, 'bin'));
     symlinkSync(launcher, join(place, 'bin/kubespiffe'));
@@ -124,7 +124,7 @@ describe('kubespiffe dev', () => {
     }
   });
 
-  it('lets only its user into the folder, and removes the keys at its end', async () => {
+  it('kubespiffe dev gives only its user access to the folder, and removes the keys at its end', async () => {
     await using other = await startDev([], mkdtempSync(join(parent, 'own-')));
     const { folder, child } = other;
     assert.equal(lstatSync(folder).mode & 0o777, 0o700);
@@ -141,7 +141,7 @@ describe('kubespiffe dev', () => {
     assert.deepEqual(readdirSync(folder), ['NOT-FOR-PRODUCTION.txt']);
   });
 
-  it('serves the Workload API of each workload at a socket of its own', async () => {
+  it('kubespiffe dev serves the Workload API of each workload at its own socket', async () => {
     const judges = await openJudges();
     const { folder } = dev;
     for (const name of ['web', 'api']) {
@@ -154,7 +154,7 @@ describe('kubespiffe dev', () => {
     }
   });
 
-  it('exchanges the certificate or the token of a workload for a JWT-SVID that its bundle verifies', async () => {
+  it('kubespiffe dev exchanges a certificate or token of a workload for a JWT-SVID that its bundle verifies', async () => {
     const { folder, tokenEndpoint } = dev;
     const place = join(folder, 'shop/web');
     await using source = await openX509Source(place);
@@ -194,7 +194,7 @@ describe('kubespiffe dev', () => {
     );
   });
 
-  it('rotate replaces the certificates that are named, and the CA once its root was published for a while', async () => {
+  it('rotate of kubespiffe dev replaces the named certificates, and the CA after its root was published', async () => {
     const { folder, ask } = dev;
     await using web = await openX509Source(join(folder, 'shop/web'));
     await using api = await openX509Source(join(folder, 'shop/api'));
@@ -219,7 +219,7 @@ describe('kubespiffe dev', () => {
     assert.ok(isIssuedUnder(web.svid, roots));
   });
 
-  it('expire lets certificates end, until rotate is called', async () => {
+  it('expire of kubespiffe dev lets certificates end, until rotate is called', async () => {
     const { folder, ask } = dev;
     await using source = await openX509Source(join(folder, 'shop/web'), { pollMs: 100 });
     const problems: string[] = [];
@@ -231,7 +231,7 @@ describe('kubespiffe dev', () => {
     await waitFor('a valid certificate', () => source.svid.notAfter > Date.now() / 1000 + 60);
   });
 
-  it('taint replaces every certificate at once, and the stolen root leaves the bundle soon after', async () => {
+  it('taint of kubespiffe dev replaces every certificate at once, and the stolen root leaves the bundle soon', async () => {
     const { folder, ask } = dev;
     await using source = await openX509Source(join(folder, 'shop/web'));
     const rootsNow = () => source.bundles.get('dev.localhost')?.roots ?? [];
@@ -244,7 +244,7 @@ describe('kubespiffe dev', () => {
     );
   });
 
-  it('run starts a program as a workload, also one that is new, and passes its exit code on', async () => {
+  it('run of kubespiffe dev starts a program as a workload, also as a new one, and returns its exit code', async () => {
     const { folder, ask, tokenEndpoint } = dev;
     const script =
       'echo "$SPIFFE_ID $SPIFFE_ENDPOINT_SOCKET $SPIFFE_TOKEN_ENDPOINT"; ls "$SPIFFE_CREDENTIALS"; exit 7';
@@ -261,7 +261,7 @@ describe('kubespiffe dev', () => {
     assert.match((await ask('rotate', 'shop/x')).stderr, /no workload shop\/x\nhint: there are shop\/web/);
   });
 
-  it('run, rotate, expire and taint say how to start it where none runs', async () => {
+  it('run, rotate, expire and taint say how to start kubespiffe dev if it does not run', async () => {
     for (const [verb = '', ...words] of [['run', 'a/b', 'true'], ['rotate'], ['expire'], ['taint']]) {
       const { code, stderr } = await run(['dev', verb, '--folder', parent, ...words]);
       assert.equal(code, 1);
@@ -284,11 +284,16 @@ describe('kubespiffe dev', () => {
       /--trust-domain example\.org could be that of a cluster/,
       2,
     ],
-    ['a name that only ends alike', () => ['--trust-domain', 'mydev.localhost'], /could be that of a/, 2],
-    ['a trust domain that is none', () => ['--trust-domain', 'Dev.localhost'], /in lower case/, 2],
+    [
+      'a name that only has the same end',
+      () => ['--trust-domain', 'mydev.localhost'],
+      /could be that of a/,
+      2,
+    ],
+    ['a trust domain in upper case', () => ['--trust-domain', 'Dev.localhost'], /in lower case/, 2],
     ['a workload without a namespace', () => ['--workload', 'web'], /workload web is not NAMESPACE\/NAME/, 2],
     ['a workload outside of the folder', () => ['--workload', '../web'], /not the name of a namespace/, 2],
-    ['a port that is none', () => ['--port', '70000'], /--port 70000 is not a port/, 2],
+    ['a port above 65535', () => ['--port', '70000'], /--port 70000 is not a port/, 2],
     [
       'a folder whose sockets would have too long paths',
       () => ['--folder', join(parent, 'x'.repeat(90))],
@@ -312,7 +317,7 @@ describe('kubespiffe dev', () => {
     ['a link in place of the folder', () => ['--folder', '/proc/self/cwd'], /is not a folder of yours/, 1],
   ];
   for (const [name, args, message, code] of rows) {
-    it(`refuses ${name}`, async () => {
+    it(`kubespiffe dev refuses ${name}`, async () => {
       const given = args();
       const own = given.includes('--folder') ? [] : ['--folder', join(parent, 'never')];
       const ran = await run(['dev', ...own, ...given]);
@@ -322,7 +327,7 @@ describe('kubespiffe dev', () => {
     });
   }
 
-  it('empties a folder that an earlier one has left behind', async () => {
+  it('kubespiffe dev empties a folder that an earlier one has left', async () => {
     const own = mkdtempSync(join(parent, 'own-'));
     const killed = await startDev([], own);
     await killed.child.stop('SIGKILL');
@@ -331,14 +336,14 @@ describe('kubespiffe dev', () => {
     assert.deepEqual(readdirSync(next.folder).sort(), ['NOT-FOR-PRODUCTION.txt', 'a', 'control.sock']);
   });
 
-  it('ends rather than to take the folder of one that runs', async () => {
+  it('kubespiffe dev ends if another one uses the folder', async () => {
     const second = await run(['dev', '--folder', dev.folder, '--port', '0']);
     assert.equal(second.code, 1);
     assert.match(second.stderr, /another `kubespiffe dev` runs with the folder/);
     assert.match((await dev.ask('rotate')).stdout, /renewed/);
   });
 
-  it('answers a request that it cannot read with an error, and goes on', async () => {
+  it('kubespiffe dev answers an unreadable request with an error, and continues', async () => {
     const control = join(dev.folder, 'control.sock');
     for (const request of [
       '',
@@ -361,7 +366,7 @@ describe('kubespiffe dev', () => {
     assert.match((await dev.ask('rotate')).stdout, /renewed/);
   });
 
-  it('reports once that it cannot write, and renews when it can again', async () => {
+  it('kubespiffe dev reports once that it cannot write, and renews when it can again', async () => {
     await using short = await startDev(['--lifetime', '4s', '--workload', 'shop/web']);
     const place = join(short.folder, 'shop');
     renameSync(place, `${place}-away`);
@@ -380,7 +385,7 @@ describe('kubespiffe dev', () => {
     assert.equal(short.child.lastLines(1_000).match(/warning: certificates could not/g)?.length, 1);
   });
 
-  it('says that its port is taken', async () => {
+  it('kubespiffe dev reports that its port is in use', async () => {
     const { port } = new URL(dev.tokenEndpoint);
     const second = await run(['dev', '--folder', join(parent, 'second'), '--port', port]);
     assert.equal(second.code, 1);

@@ -30,7 +30,7 @@ const statesOf = ({ authorities: all }: PoolDocument) =>
 const idsIn = ({ authorities: all }: PoolDocument) => all.map(({ id }) => id);
 
 describe('the succession of a development pool', () => {
-  it('lets the next authorities sign, and publishes others', () => {
+  it('succession of a development pool lets the next authorities sign, and publishes others', () => {
     const pool = fresh();
     const after = succeed(pool, authorities(3, start + 10), { tainted: false }, start + 10);
     assert.equal(
@@ -48,7 +48,7 @@ describe('the succession of a development pool', () => {
     assert.equal(nextSignsFrom(after, delays), start + 16);
   });
 
-  it('lets the first next ones sign at once: no bundle was ever without them', () => {
+  it('succession lets the first next authorities sign at once, because every bundle had them', () => {
     assert.ok(nextSignsFrom(fresh(), delays) <= start);
   });
 
@@ -57,7 +57,7 @@ describe('the succession of a development pool', () => {
     [true, delays.propagationSeconds],
   ];
   for (const [tainted, keptSeconds] of rows) {
-    it(`keeps ${tainted ? 'tainted' : 'old'} authorities for ${keptSeconds} s`, () => {
+    it(`succession keeps ${tainted ? 'tainted' : 'old'} authorities for ${keptSeconds} s`, () => {
       const pool = succeed(fresh(), authorities(3, start + 10), { tainted }, start + 10);
       const at = (now: number) => dropEnded(pool, delays, now);
       assert.equal(at(start + 10 + keptSeconds), pool);
@@ -71,7 +71,7 @@ describe('the succession of a development pool', () => {
     });
   }
 
-  it('always has one that signs and one that is next of each kind, and trusts what may have signed', () => {
+  it('a development pool always has an active and a next authority of each kind, and trusts the earlier ones', () => {
     const step = fc.record({
       seconds: fc.integer({ min: 0, max: 40 }),
       act: fc.constantFrom('rotate', 'taint', 'wait'),

@@ -102,12 +102,12 @@ describe('the page on audit lines', () => {
     ['Of a JWT-SVID', ofToken],
     ['Of an X509-SVID over HTTP', ofX509Svid],
   ] as const) {
-    it(`names every member, and no other: ${title}`, () => {
+    it(`the page on audit lines names every member, and no other: ${title}`, () => {
       assert.deepEqual([...table(title).keys()].sort(), Object.keys(members).sort());
     });
   }
 
-  it('shows what the code writes of a certificate', () => {
+  it('the page on audit lines shows what the code writes about a certificate', () => {
     const title = 'Of a PodCertificateRequest';
     const { time, publicKeySha256, ...shown } = sample(title);
     const { lines, report } = reporters(shown.replica);
@@ -150,7 +150,7 @@ describe('the page on audit lines', () => {
     assert.deepEqual(Object.keys(lines[1] ?? {}).sort(), [...common, ...always].sort());
   });
 
-  it('shows what the code writes of a JWT-SVID', () => {
+  it('the page on audit lines shows what the code writes about a JWT-SVID', () => {
     const { time: _, ...shown } = sample('Of a JWT-SVID');
     const { lines, reportToken } = reporters(shown.replica);
     const { spiffeId, audiences, tokenId, keyId, notAfter } = shown;
@@ -168,7 +168,7 @@ describe('the page on audit lines', () => {
     );
   });
 
-  it('shows what the code writes of a refusal', () => {
+  it('the page on audit lines shows what the code writes about a refusal', () => {
     const { time: _, ...shown } = sample('Of an X509-SVID over HTTP');
     const { lines, reportToken } = reporters(shown.replica);
     const [, detail = ''] = /\((.+?)\)/.exec(shown.message) ?? [];
@@ -189,7 +189,7 @@ describe('the page on audit lines', () => {
     };
   }
 
-  it('says which outcome of a metric is which in an audit line', async () => {
+  it('the page on audit lines says which outcome of a metric is which in an audit line', async () => {
     const row = page.text.split('\n').find((line) => line.startsWith('| `outcome` | `issue`')) ?? '';
     const named = [...row.slice('| `outcome`'.length).matchAll(/`(\w+)`/g)].flatMap(([, name]) => name ?? []);
     const half = named.length / 2;
@@ -204,7 +204,7 @@ describe('the page on audit lines', () => {
     }
   });
 
-  it('says why a watch was opened again', async () => {
+  it('the page on audit lines says why a watch was opened again', async () => {
     const source = await readFile(join(checkout, 'signer/kube/reflector.ts'), 'utf8');
     const [declared = ''] = /(?<=type RestartCause = ).+(?=;)/.exec(source) ?? [];
     const causes = [...declared.matchAll(/'(\w+)'/g)].flatMap(([, name]) => name ?? []);

@@ -91,16 +91,16 @@ describe('code in the documentation', () => {
   for (const block of blocks) {
     assert.ok(block.language in parsers, `${title(block)} has no parser`);
     const parse = parsers[block.language];
-    if (parse) it(`parses: ${title(block)}`, async () => parse(block.code));
+    if (parse) it(`the code of a page can be parsed: ${title(block)}`, async () => parse(block.code));
   }
 
-  it('is refused where it is wrong, in every language', async () => {
+  it('invalid code of a page is refused, in every language', async () => {
     for (const [language, parse] of Object.entries(parsers)) {
       if (parse) await assert.rejects(async () => parse('{ "a": ('), `${language} is not parsed`);
     }
   });
 
-  it('names settings that exist', () => {
+  it('code in the documentation names settings that exist', () => {
     const named = blocks.flatMap(({ code }) =>
       [...code.matchAll(/\bKUBESPIFFE_[A-Z0-9_]+/g)].map(([name]) => name),
     );
@@ -114,7 +114,7 @@ describe('code in the documentation', () => {
     );
   });
 
-  it('calls commands that kubespiffe has, with their arguments and flags', async () => {
+  it('code in the documentation calls commands that kubespiffe has, with their arguments and flags', async () => {
     const called = blocks
       .filter(({ language }) => language === 'sh' || language === 'bash')
       .flatMap((block) => callsIn(block.code).map((words) => ({ words, at: title(block) })));
@@ -128,7 +128,7 @@ describe('code in the documentation', () => {
     await assert.rejects(parsedByCommand(['bundle', 'fetch']), /missing required argument/);
   });
 
-  it('calls paths that the endpoint has', () => {
+  it('code in the documentation calls paths that the endpoint has', () => {
     const called = blocks.flatMap(({ code }) =>
       [...code.matchAll(/https:\/\/kubespiffe-tokens\.kubespiffe\.svc(\/[\w./-]*)/g)].map(([, path]) => path),
     );
@@ -139,7 +139,7 @@ describe('code in the documentation', () => {
     );
   });
 
-  it('copies an overlay to where what it refers to is found', async () => {
+  it('code in the documentation copies an overlay beside what it refers to', async () => {
     const copies = blocks.flatMap(({ code, path }) =>
       [...code.matchAll(/^cp -r (\S+) (\S+)/gm)].map(([, from = '', to = '']) => ({ path, from, to })),
     );
@@ -152,7 +152,7 @@ describe('code in the documentation', () => {
     }
   });
 
-  it('never skips the verification of a certificate, nor do the manifests', async () => {
+  it('code in the documentation and the manifests never skip the verification of a certificate', async () => {
     const manifests = await readdir(join(checkout, 'manifests'), { recursive: true, withFileTypes: true });
     const files = manifests.filter((each) => each.isFile()).map((each) => join(each.parentPath, each.name));
     const all = [
@@ -168,7 +168,7 @@ describe('code in the documentation', () => {
     assert.match('curl -sk https://x', skips);
   });
 
-  it('saves the keys of the pool outside of the checkout, and so do the notes of the chart', async () => {
+  it('code in the documentation and the notes of the chart save the keys of the pool outside of the checkout', async () => {
     const notes = await readFile(join(checkout, 'manifests/chart/templates/NOTES.txt'), 'utf8');
     const lines = [...blocks.map(({ code }) => code), notes].flatMap((code) => code.split('\n'));
     const saved = lines.filter((line) => /\bget secret\b.*-o yaml > /.test(line));

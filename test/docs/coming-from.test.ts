@@ -17,7 +17,7 @@ const pages: Page[] = await Promise.all(
 const testLink = /\]\((\S+\.ts) "([^"]+)"\)/g;
 const reference = /\]\[([\w-]+)\]/g;
 
-test('each test that a page names has that title', async () => {
+test('each test that a page for newcomers names has that title', async () => {
   let found = 0;
   for (const { path, text } of pages) {
     for (const [, target = '', title = ''] of text.matchAll(testLink)) {
@@ -37,7 +37,7 @@ test('each source that a page refers to is a link, and each link is used', () =>
   }
 });
 
-test('in the comparison each statement about kubespiffe names a test, and each other one a source', async () => {
+test('each statement of the comparison names a test for kubespiffe, and a source for others', async () => {
   const { text } = await readPage(`${folder}/README.md`);
   const [, , ...rows] =
     text
@@ -54,7 +54,7 @@ test('in the comparison each statement about kubespiffe names a test, and each o
   }
 });
 
-test('the CA of the page about csi-driver-spiffe is one below its root', async (t) => {
+test('the CA of the page about csi-driver-spiffe is an intermediate below its root', async (t) => {
   const place = await mkdtemp(join(tmpdir(), 'coming-from-'));
   t.after(() => rm(place, { recursive: true }));
   const at = { cwd: place, env: { ...process.env, PATH: `${place}:${process.env.PATH}` } };

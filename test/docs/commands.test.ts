@@ -53,12 +53,12 @@ describe('the commands of each page', () => {
     );
   });
 
-  it('have a row in docs/development.md', async () => {
+  it('the commands of each page have a row in docs/development.md', async () => {
     const shown = (await readPages()).filter((page) => blocksOf(page).some(isShell));
     assert.deepEqual(rows.map(({ page }) => page.path).sort(), shown.map(({ path }) => path).sort());
   });
 
-  it('call kubespiffe by this name only in a page that says how it gets on the PATH', async () => {
+  it('only a page that puts kubespiffe on the PATH calls it by this name', async () => {
     const silent = (await readPages()).filter(
       (page) =>
         blocksOf(page).some((block) => isShell(block) && /^kubespiffe /m.test(block.code)) &&
@@ -70,7 +70,7 @@ describe('the commands of each page', () => {
     );
   });
 
-  it('are run by a test that names their heading', async () => {
+  it('the commands of each page are run by a test that names their heading', async () => {
     const blocks = (await readPages()).flatMap((page) => {
       const { tests } = rows.find((row) => row.page.path === page.path) ?? { tests: [] };
       return blocksOf(page)

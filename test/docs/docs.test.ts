@@ -35,7 +35,7 @@ test('every outcome of a request has its heading, and every heading its outcome'
   assert.deepEqual(titlesBelow(page, 'Of requests').sort(), Object.keys(outcomes).sort());
 });
 
-test('the verdict of every outcome, and whether it is reported on the pod, is what the page says', async () => {
+test('the page of outcomes has the verdict of each, and whether it is reported on the pod', async () => {
   const { text } = await readPage('docs/reference/outcomes.md');
   for (const [reason, outcome] of Object.entries(outcomes)) {
     const paragraph = text.split(`\n### ${reason}\n\n`)[1]?.split('\n\n')[0] ?? '';
@@ -149,7 +149,7 @@ test('every metric has its row, with its type and its labels', async () => {
   );
 });
 
-test('the queries for the objectives ask for metrics, buckets and reasons that there are', async () => {
+test('the queries for the objectives use metrics, buckets and reasons that exist', async () => {
   const { text } = await readPage('docs/reference/objectives.md');
   const metrics = createMetrics();
   metrics.issuanceLatency.observe({ outcome: 'issue' }, 0);
@@ -182,7 +182,7 @@ interface AlertRule {
 const alarmsIn = (table: Readonly<Record<string, { readonly alarm: boolean }>>) =>
   Object.keys(table).filter((reason) => table[reason]?.alarm);
 
-test('the alerts are rules that Prometheus takes, over metrics, labels and states that there are', async () => {
+test('the alerts are rules that Prometheus accepts, over metrics, labels and states that exist', async () => {
   const { spec } = parse(await source('manifests/monitoring/rules.yaml')) as {
     spec: { groups: { name: string; rules: AlertRule[] }[] };
   };
@@ -289,7 +289,7 @@ test('every dependency has its reason, where it belongs', async () => {
   }
 });
 
-test('every link within the repository leads somewhere', async () => {
+test('every link within the repository has a target', async () => {
   const pages = await readPages();
   const byPath = new Map(pages.map((page) => [page.path, page]));
   for (const { path, text } of pages) {

@@ -33,7 +33,7 @@ function testsIn(cell: string): { file: string; titles: string[] }[] {
     });
 }
 
-test('each row of the table of disasters names a test that exists, or says that nothing rehearses it', async () => {
+test('each row of the table of disasters names a test that exists, or says that no test rehearses it', async () => {
   const { text } = await readPage('docs/operations/disasters.md');
   const rows = rowsOf(text);
   assert.ok(rows.length > 30);

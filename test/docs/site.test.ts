@@ -36,7 +36,7 @@ describe('the documentation as a site', () => {
     return { page, wrong };
   }
 
-  it('has every page, and each of its links leads to a file and an anchor', async () => {
+  it('the site has every page, and each of its links leads to a file and an anchor', async () => {
     const pages = await readPages();
     for (const { path } of pages) await access(join(site, path.replace(/\.md$/, '.html')));
     const files = (await readdir(site, { recursive: true })).filter((path) => path.endsWith('.html'));
@@ -59,7 +59,7 @@ describe('the documentation as a site', () => {
     assert.ok(followed > 1_000);
   });
 
-  it('is read and searched without a server and without a network, and names its version', async () => {
+  it('the site is read and searched without a server and without a network, and names its version', async () => {
     const { version } = JSON.parse(await readFile(join(checkout, 'package.json'), 'utf8'));
     const { page, wrong } = await open('index.html');
     assert.match(await page.title(), new RegExp(`kubespiffe ${version.replaceAll('.', '\\.')}`));
@@ -75,7 +75,7 @@ describe('the documentation as a site', () => {
     assert.deepEqual(wrong, []);
   });
 
-  it('draws every diagram', async () => {
+  it('the site draws every diagram', async () => {
     const withDiagrams = (await readPages()).filter(({ text }) => text.includes('```mermaid'));
     assert.ok(withDiagrams.length > 1);
     for (const { path, text } of withDiagrams) {
@@ -89,7 +89,7 @@ describe('the documentation as a site', () => {
     }
   });
 
-  it('is not built where a link leads to no page or to no heading', async () => {
+  it('the site is not built if a link leads to no page or to no heading', async () => {
     const other = join(folder, 'checkout');
     await mkdir(join(other, 'docs/reference'), { recursive: true });
     await writeFile(join(other, 'docs/reference/pool.md'), '# Pool\n');

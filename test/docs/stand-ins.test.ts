@@ -16,11 +16,11 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true }));
 
-describe('commands of pages for programs that are not here', () => {
+describe('commands of pages for missing programs', () => {
   for (const [index, commands] of standInCommands.entries()) {
     const { page, heading, block = 0, calls } = commands;
     if (!calls) continue;
-    it(`have arguments that are documented: ${page}, ${heading}, ${block}`, async () => {
+    it(`commands for missing programs have documented arguments: ${page}, ${heading}, ${block}`, async () => {
       const file = join(folder, `calls-${index}`);
       const programs = join(folder, `programs-${index}`);
       await writeStandIns(programs, { gcloud: '', az: '', aws: '', vault: '' }, file);
@@ -31,7 +31,7 @@ describe('commands of pages for programs that are not here', () => {
     });
   }
 
-  it('are refused with other arguments', () => {
+  it('commands for missing programs are refused with other arguments', () => {
     const faults = [
       ['gcloud', 'iam', 'workload-identity-pools', 'create', 'pods'],
       ['gcloud', 'iam', 'workload-identity-pools', 'create', 'pods', 'more', '--location=global'],
@@ -66,7 +66,7 @@ const dryMake = '#!/bin/sh\nexec /usr/bin/make --dry-run "$@"\n';
 
 describe('the targets of make that pages name', () => {
   for (const commands of standInCommands.filter(({ calls }) => !calls)) {
-    it(`exist, and run scripts that exist: ${commands.page}`, async () => {
+    it(`the targets of make on a page exist, and run scripts that exist: ${commands.page}`, async () => {
       const programs = await mkdtemp(join(folder, 'make-'));
       await writeFile(join(programs, 'make'), dryMake, { mode: 0o755 });
       const env = { PATH: `${programs}:${process.env.PATH}` };
@@ -82,7 +82,7 @@ describe('the targets of make that pages name', () => {
 });
 
 describe('the commands for a single folder', () => {
-  it('install, test, check types and format, in a copy with a few sources', async () => {
+  it('the commands for a single folder install, test, check types and format, in a copy with a few sources', async () => {
     const copy = join(folder, 'copy');
     const tests = 'test/spiffe/pki';
     await mkdir(join(copy, tests), { recursive: true });

@@ -99,7 +99,7 @@ describe('getting a bundle again', () => {
   }
 
   for (const tag of ['"one"', undefined]) {
-    it(`confirms what is held ${tag ? 'by its ETag' : 'where the same bytes come'}, and takes what is new`, async () => {
+    it(`an attempt confirms a bundle ${tag ? 'by its ETag' : 'with the same bytes'}, and takes a new one`, async () => {
       [body, etag, bodies] = [await bundleOf(1), tag, 0];
       const next = attempts();
       const first = await next();

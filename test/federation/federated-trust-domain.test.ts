@@ -11,14 +11,14 @@ const metadata = {
 
 describe('reading a FederatedTrustDomain', () => {
   for (const { what, spec, problem } of federationRows) {
-    it(`accepts what is right, and says what is wrong: ${what}`, () => {
+    it(`a FederatedTrustDomain is accepted or refused with a reason: ${what}`, () => {
       const { origin } = readFederatedTrustDomain({ metadata, spec });
       if (problem === undefined) assert.ok(origin.ok, origin.ok ? '' : origin.reason);
       else assert.ok(!origin.ok && origin.reason.startsWith(problem), origin.ok ? 'accepted' : origin.reason);
     });
   }
 
-  it('keeps everything that it says', () => {
+  it('reading a FederatedTrustDomain keeps all its fields', () => {
     const { origin, ...rest } = readFederatedTrustDomain({
       metadata: { ...metadata, annotations: { 'kubespiffe.io/refresh': 'now' } },
       spec: {
@@ -46,7 +46,7 @@ describe('reading a FederatedTrustDomain', () => {
     assert.equal(origin.value.bootstrapBundle, '{}');
   });
 
-  it('takes the spec from the last version that was read, unless the generation or the object is another one', () => {
+  it('a FederatedTrustDomain keeps the spec that was read last until its generation or the object changes', () => {
     const spec = (trustDomain: string) => ({ trustDomain, clusterTrustBundle: 'theirs' });
     const last = readFederatedTrustDomain({ metadata, spec: spec('partner.example') });
     const next = (changed: object, trustDomain: string) =>
@@ -62,7 +62,7 @@ describe('reading a FederatedTrustDomain', () => {
     }
   });
 
-  it('connects to the ASCII form of a host with other letters, so that only DNS decides what it is', () => {
+  it('a host with other letters is connected by its ASCII form, so that only DNS decides what it is', () => {
     const { origin } = readFederatedTrustDomain({
       metadata: { name: 'partner' },
       spec: {
@@ -74,7 +74,7 @@ describe('reading a FederatedTrustDomain', () => {
     assert.equal(origin.value.url.hostname, 'xn--bndel-kva.partner.example');
   });
 
-  it('says which field it does not know, since the field may restrict the others', () => {
+  it('a FederatedTrustDomain with an unknown field is refused by name, because it may restrict others', () => {
     const { origin } = readFederatedTrustDomain({
       metadata,
       spec: { trustDomain: 'partner.example', bundle: '{}', onlyFor: ['shop'] },
@@ -83,7 +83,7 @@ describe('reading a FederatedTrustDomain', () => {
     assert.match(origin.reason, /^spec has "onlyFor", which this version of the signer does not know/);
   });
 
-  it('refuses the trust domains of kubespiffe dev', () => {
+  it('a FederatedTrustDomain for a trust domain of kubespiffe dev is refused', () => {
     for (const trustDomain of ['dev.localhost', 'team.dev.localhost']) {
       const { origin } = readFederatedTrustDomain({ metadata, spec: { trustDomain, bundle: '{}' } });
       assert.ok(!origin.ok);

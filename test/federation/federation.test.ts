@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setGauges } from '../../signer/federation/federation.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 
-test('the gauges of federation have a value for each resource, also where several have one trust domain', async () => {
+test('the gauges of federation have a value for each resource, also if several have one trust domain', async () => {
   const metrics = createMetrics();
   const common = { trustDomain: 'example.org', createdAt: '2025-12-31T23:59:00Z' };
   const confirmed = (name: string, time: string, x509Keys: number) => ({

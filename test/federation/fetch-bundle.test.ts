@@ -91,7 +91,7 @@ describe('fetching the bundle of another trust domain', () => {
   };
   const good = { '/': { body: '{}', headers: { etag: '"1"' } } };
 
-  it('gets the document with its ETag, over both profiles', async () => {
+  it('fetching a foreign bundle gets the document with its ETag, over both profiles', async () => {
     for (const fetched of [
       await overWeb(await answering(web, good)),
       await overSpiffe(await answering(await svid(partner), good)),
@@ -102,13 +102,13 @@ describe('fetching the bundle of another trust domain', () => {
     }
   });
 
-  it('gets no document where its ETag is known', async () => {
+  it('fetching a foreign bundle gets no document if its ETag is known', async () => {
     const fetched = await overWeb(await answering(web, { '/': { status: 304 } }), { etag: '"1"' });
     assert.ok(fetched.ok);
     assert.deepEqual(fetched.value, { document: undefined, etag: '"1"' });
   });
 
-  it('offers TLS 1.3 and 1.2 alone, over both profiles', async () => {
+  it('fetching a foreign bundle offers only TLS 1.3 and 1.2, over both profiles', async () => {
     const offered: string[] = [];
     const server = createTcpServer((socket) => {
       socket.once('data', (hello) => {
@@ -121,7 +121,7 @@ describe('fetching the bundle of another trust domain', () => {
     assert.deepEqual(offered, ['0304', '0303', '0304', '0303']);
   });
 
-  it('uses no proxy of the environment', async (t) => {
+  it('fetching a foreign bundle uses no proxy of the environment', async (t) => {
     const proxy = await startConnectProxy(1);
     const names = ['HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'NO_PROXY', 'no_proxy'];
     const before = names.map((name) => [name, process.env[name]] as const);
@@ -145,7 +145,7 @@ describe('fetching the bundle of another trust domain', () => {
     assert.deepEqual(proxy.asked, []);
   });
 
-  it('ends after 30 s, also while a server sends a byte now and then', async (t) => {
+  it('fetching a foreign bundle ends after 30 s, also while a server sends a byte now and then', async (t) => {
     const realTimeout = AbortSignal.timeout;
     const limits: number[] = [];
     t.mock.method(AbortSignal, 'timeout', (ms: number) => {
@@ -164,15 +164,15 @@ describe('fetching the bundle of another trust domain', () => {
     assert.ok(performance.now() - startedAt >= 300);
   });
 
-  it('follows redirects within the origin, over https_web alone', async () => {
+  it('fetching a foreign bundle follows redirects within the origin, only over https_web', async () => {
     const answers = { '/': { status: 302, headers: { location: '/b' } }, '/b': { body: '{}' } };
     const fetched = await overWeb(await answering(web, answers));
     assert.ok(fetched.ok);
     refused(await overSpiffe(await answering(await svid(partner), answers)), /redirects, and 0 redirects/);
   });
 
-  describe('refuses a server', () => {
-    it('whose certificate no root of the system has signed', async () => {
+  describe('servers that are refused', () => {
+    it('a server is refused if no root of the system has signed its certificate', async () => {
       const url = new URL(await answering(web, good));
       const origin = { kind: 'https_web', url, rootsPem: undefined } as const;
       refused(await fetchBundle(origin, { ...common, anchors: [] }), /self-signed certificate/);
@@ -182,19 +182,19 @@ describe('fetching the bundle of another trust domain', () => {
       const others = { ...prepared, secureContext: createSecureContext({ ca: web.cert }) };
       assert.ok((await fetchBundle(origin, others)).ok);
     });
-    it('whose certificate is of another name', async () => {
+    it('a server is refused with a certificate for another name', async () => {
       const other = await webCredentials({ address: '192.0.2.1' });
       refused(await overWeb(await answering(other, good), { rootsPem: other.cert }), /does not match/);
     });
-    it('whose web certificate has expired', async () => {
+    it('a server is refused with an expired web certificate', async () => {
       const old = await webCredentials({ lifetimeSeconds: -10 });
       refused(await overWeb(await answering(old, good), { rootsPem: old.cert }), /certificate has expired/);
     });
-    it('with an SVID of another workload', async () => {
+    it('a server is refused with an SVID of another workload', async () => {
       const url = await answering(await svid(partner, 'other'), good);
       refused(await overSpiffe(url), /it is spiffe:\/\/partner\.example\/other, not/);
     });
-    it('with an SVID of another trust domain, such as our own, with any path', async () => {
+    it('a server is refused with an SVID of another trust domain, such as our own, with any path', async () => {
       const own = await poolOf('example.org');
       const url = await answering(await svid(own), good);
       refused(await overSpiffe(url), /unable to (verify|get)|self-signed/);
@@ -204,46 +204,46 @@ describe('fetching the bundle of another trust domain', () => {
         /it is spiffe:\/\/example\.org\/endpoint, not/,
       );
     });
-    it('with an SVID that has expired', async () => {
+    it('a server is refused with an expired SVID', async () => {
       const url = await answering(await svid(partner, 'endpoint', -10), good);
       refused(await overSpiffe(url), /certificate has expired/);
     });
-    it('with a certificate of the web in place of an SVID', async () => {
+    it('a server is refused with a web certificate instead of an SVID', async () => {
       refused(await overSpiffe(await answering(web, good)), /self-signed|unable to/);
     });
-    it('with an SVID in place of a certificate of the web', async () => {
+    it('a server is refused with an SVID instead of a web certificate', async () => {
       const rootsPem = partner.roots.map(({ der }) => encodePem('CERTIFICATE', der)).join('');
       const url = await answering(await svid(partner), good);
       refused(await overWeb(url, { rootsPem }), /does not match/);
     });
-    it('that demands a client certificate', async () => {
+    it('a server that requires a client certificate is refused', async () => {
       const server = createHttpsServer({ ...web, requestCert: true, rejectUnauthorized: true });
       refused(
         await overWeb(`https://127.0.0.1:${await listening(server)}/`),
         /certificate required|alert|ECONNRESET/i,
       );
     });
-    it('that speaks no TLS', async () => {
+    it('a server without TLS is refused', async () => {
       const server = createHttpServer((_, response) => void response.end('{}'));
       refused(await overWeb(`https://127.0.0.1:${await listening(server)}/`), /SSL|wrong version|EPROTO/i);
     });
-    it('that closes the connection at once', async () => {
+    it('a server that closes the connection at once is refused', async () => {
       const server = createTcpServer((socket) => void socket.destroy());
       refused(await overWeb(`https://127.0.0.1:${await listening(server)}/`), /ECONNRESET|disconnected/);
     });
-    it('that is not there', async () => {
+    it('a server that does not exist is refused', async () => {
       const server = createTcpServer();
       const port = await listening(server);
       await new Promise((resolve) => server.close(resolve));
       refused(await overWeb(`https://127.0.0.1:${port}/`), /ECONNREFUSED/);
     });
-    it('whose name has no address', async () => {
+    it('a server whose name has no address is refused', async () => {
       const dns = await startDnsServer(() => 'fails');
       closes.push(dns.close);
       const addresses = createAddressRule([], (name) => addressesOf(name, dns.resolver()));
       refused(await overWeb('https://nowhere.example/', { addresses }), /ESERVFAIL nowhere\.example/);
     });
-    it('that speaks no newer TLS than 1.1, although it would answer', async () => {
+    it('a server with no newer TLS than 1.1 is refused, although it would answer', async () => {
       const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'ALL:@SECLEVEL=0' } as const;
       const port = await listening(
         createHttpsServer({ ...web, ...old }, (_, response) => void response.end()),
@@ -254,7 +254,7 @@ describe('fetching the bundle of another trust domain', () => {
       assert.equal(client.getProtocol(), 'TLSv1.1');
       client.destroy();
     });
-    it('at an address of the machine itself, also by its name', async () => {
+    it('a server at an address of the machine itself is refused, also by its name', async () => {
       const addresses = createAddressRule([]);
       const { port } = new URL(await answering(web, good));
       for (const host of ['127.0.0.1', '[::1]', 'localhost']) {
@@ -266,7 +266,7 @@ describe('fetching the bundle of another trust domain', () => {
     });
   });
 
-  describe('refuses an answer', () => {
+  describe('answers that are refused', () => {
     const answers: [what: string, answer: Answers[string], reason: RegExp][] = [
       [
         '302 to another host',
@@ -294,7 +294,7 @@ describe('fetching the bundle of another trust domain', () => {
         /redirects, and 3 redirects are followed/,
       ],
       [
-        '302 to what is no URL',
+        '302 to a text that is not a URL',
         { status: 302, headers: { location: 'https://' } },
         /redirects to a location that is not a URL/,
       ],
@@ -308,18 +308,19 @@ describe('fetching the bundle of another trust domain', () => {
         /answered with status 429/,
       ],
       ['500 with a bundle in it', { status: 500, body: '{"keys":[]}' }, /answered with status 500/],
-      ['of 1 MiB and a byte', { body: ' '.repeat(1024 * 1024 + 1) }, /longer than 1048576 bytes/],
+      ['1 MiB and a byte', { body: ' '.repeat(1024 * 1024 + 1) }, /longer than 1048576 bytes/],
       [
-        'that says that it is longer than it is',
+        'fewer bytes than its Content-Length',
         { body: '{}', headers: { 'content-length': '1000' } },
         /aborted|ECONNRESET|socket hang up/,
       ],
     ];
     for (const [what, answer, reason] of answers) {
-      it(`${what}`, async () => refused(await overWeb(await answering(web, { '/': answer })), reason));
+      it(`an answer of the server is refused: ${what}`, async () =>
+        refused(await overWeb(await answering(web, { '/': answer })), reason));
     }
 
-    it('that sends chunks without end', async () => {
+    it('an answer of endless chunks is refused', async () => {
       const endless = async function* () {
         for (;;) yield ' '.repeat(16 * 1024);
       };
@@ -328,7 +329,7 @@ describe('fetching the bundle of another trust domain', () => {
         /the answer is longer than 1048576 bytes/,
       );
     });
-    it('that is compressed is not unpacked, so that it cannot grow', async () => {
+    it('a compressed answer is not unpacked, so that it cannot grow', async () => {
       const body = gzipSync(' '.repeat(64 * 1024 * 1024));
       const fetched = await overWeb(
         await answering(web, { '/': { body, headers: { 'content-encoding': 'gzip' } } }),

@@ -48,7 +48,7 @@ describe('reading the bundle of another trust domain', () => {
     assert.match(result.reason, reason);
   };
 
-  it('takes roots and JWT keys, with sequence and refresh hint', () => {
+  it('a foreign bundle is read with roots, JWT keys, sequence and refresh hint', () => {
     const result = read({
       keys: [x509KeyOf(ca), x509KeyOf(ca), jwtKeyOf('a')],
       spiffe_sequence: 7,
@@ -60,7 +60,7 @@ describe('reading the bundle of another trust domain', () => {
     assert.deepEqual(ignored, []);
   });
 
-  it('what is printed is read again as the same', () => {
+  it('a printed foreign bundle is read again as the same', () => {
     const first = read({
       keys: [x509KeyOf(ca), jwtKeyOf('a'), { use: 'other', kty: 'EC' }],
       spiffe_sequence: 1,
@@ -74,7 +74,7 @@ describe('reading the bundle of another trust domain', () => {
     assert.doesNotMatch(text, /other/);
   });
 
-  it('a bundle is printed the same in any order of its keys', async () => {
+  it('a foreign bundle is printed the same in any order of its keys', async () => {
     const keys = [x509KeyOf(ca), x509KeyOf(await makeCa({ ...years, uris })), jwtKeyOf('a'), jwtKeyOf('b')];
     const texts = [keys, keys.toReversed()].map((each) => {
       const result = read({ keys: each });
@@ -83,7 +83,7 @@ describe('reading the bundle of another trust domain', () => {
     assert.equal(texts[0], texts[1]);
   });
 
-  it('leaves out keys of an unknown use, and says so', () => {
+  it('a foreign bundle is read without keys of an unknown use, which are reported', () => {
     const result = read({
       keys: [x509KeyOf(ca), { ...jwtKeyOf('a'), use: 'wit-svid' }, { ...jwtKeyOf('b'), use: undefined }],
     });
@@ -92,7 +92,7 @@ describe('reading the bundle of another trust domain', () => {
     assert.deepEqual(result.value.ignored, ['keys[1]: use is "wit-svid"', 'keys[2]: use is missing']);
   });
 
-  it('leaves out an expired root, and says when it expired', async () => {
+  it('a foreign bundle is read without an expired root, and its expiry is reported', async () => {
     const old = await makeCa({ notBefore: now - 7200, notAfter: now - 3600, uris });
     const result = read({ keys: [x509KeyOf(old), x509KeyOf(ca)] });
     assert.ok(result.ok);
@@ -103,12 +103,12 @@ describe('reading the bundle of another trust domain', () => {
     );
   });
 
-  it('takes a root without a name, as an upstream CA has none', async () => {
+  it('a foreign bundle may have a root without a name, such as an upstream CA', async () => {
     const result = read({ keys: [x509KeyOf(await makeCa({ ...years, uris: [] }))] });
     assert.ok(result.ok && result.value.roots.length === 1);
   });
 
-  it('takes a CA that another one has signed, as an anchor of its own', async () => {
+  it('a CA in a foreign bundle that another one has signed is an anchor of its own', async () => {
     const below = await makeCa({ ...years, uris, issuer: ca, subject: 'CN=below' });
     const result = read({ keys: [x509KeyOf(below)] });
     assert.ok(result.ok, result.ok ? '' : result.reason);
@@ -118,7 +118,7 @@ describe('reading the bundle of another trust domain', () => {
     );
   });
 
-  it('takes only the first certificate of x5c', async () => {
+  it('only the first certificate of x5c is used', async () => {
     const other = x509KeyOf(await makeCa({ ...years, uris }));
     const result = read({ keys: [{ ...x509KeyOf(ca), x5c: [...x509KeyOf(ca).x5c, ...other.x5c] }] });
     assert.ok(result.ok && result.value.roots.length === 1);
@@ -189,10 +189,10 @@ describe('reading the bundle of another trust domain', () => {
       /has 10000 keys; at most 200/,
     ],
   ] as const) {
-    it(`refuses ${what}`, () => refused(document, reason));
+    it(`a foreign bundle is refused with ${what}`, () => refused(document, reason));
   }
 
-  it('refuses a root of another trust domain, also of one that only begins alike', async () => {
+  it('a root of another trust domain is refused, also if only the beginning of the name is the same', async () => {
     for (const uri of [
       'spiffe://example.org',
       'spiffe://partner.example.org',
@@ -206,26 +206,26 @@ describe('reading the bundle of another trust domain', () => {
     }
   });
 
-  it('takes a kid of 256 characters', () => {
+  it('a kid of 256 characters is accepted', () => {
     const kid = 'k'.repeat(256);
     const result = read({ keys: [jwtKeyOf(kid, shared)] });
     assert.deepEqual(result.ok && [...result.value.jwtKeys.keys()], [kid]);
   });
 
-  it('refuses roots that do not fit into a ClusterTrustBundle, whose lines take more than one text', async () => {
+  it('roots that do not fit into a ClusterTrustBundle are refused, whose lines take more than one text', async () => {
     const filler = new Extension('1.3.6.1.4.1.99999.1', false, new Uint8Array(776_000));
     const large = x509KeyOf(await makeCa({ ...years, uris, furtherExtensions: [filler] }));
     assert.ok(JSON.stringify({ keys: [large] }).length < maxForeignBytes);
     refused({ keys: [large] }, /the roots take 105\d{4} bytes of PEM; a ClusterTrustBundle holds 1 MiB/);
   });
 
-  it('refuses a root that is not a CA, and one whose key is not that of the certificate', async () => {
+  it('a root that is not a CA is refused, and one whose key is not that of the certificate', async () => {
     refused({ keys: [x509KeyOf(await makeCa({ ...years, uris, isCa: false }))] }, /not one of a CA/);
     const other = x509KeyOf(await makeCa({ ...years, uris }));
     refused({ keys: [{ ...other, x5c: x509KeyOf(ca).x5c }] }, /not that of the certificate in x5c/);
   });
 
-  it('refuses a root with a weak key', async () => {
+  it('a root with a weak key is refused', async () => {
     const algorithm = {
       name: 'RSASSA-PKCS1-v1_5',
       hash: 'SHA-256',
@@ -238,7 +238,7 @@ describe('reading the bundle of another trust domain', () => {
     );
   });
 
-  it('ignores a root on the curve P-224, which no reader knows', () => {
+  it('a root on the curve P-224 is ignored, because readers do not know it', () => {
     const result = read({
       keys: [{ use: 'x509-svid', kty: 'EC', crv: 'P-224', x: 'AA', y: 'AA', x5c: ['AAAA'] }],
     });
@@ -254,17 +254,17 @@ describe('reading the bundle of another trust domain', () => {
     );
   });
 
-  describe('as bootstrap bundle', () => {
+  describe('a bootstrap bundle', () => {
     const bootstrap = (text: string) => readBootstrapBundle(text, trustDomain, now);
 
-    it('may be PEM or a SPIFFE bundle', () => {
+    it('a bootstrap bundle may be PEM or a SPIFFE bundle', () => {
       for (const text of [ca.certificate, JSON.stringify({ keys: [x509KeyOf(ca)] })]) {
         const roots = bootstrap(text);
         assert.ok(roots.ok && roots.value.length === 1);
       }
     });
 
-    it('is refused without a root, with a private key, with a leaf, or with too many roots', async () => {
+    it('a bootstrap bundle is refused without a root, with a private key, a leaf, or too many roots', async () => {
       const leaf = await makeCa({ ...years, uris, isCa: false });
       for (const [text, reason] of [
         ['{"keys":[]}', /has no root that can be used/],
@@ -281,7 +281,7 @@ describe('reading the bundle of another trust domain', () => {
   });
 });
 
-describe('whether a bundle replaces the one that is held', () => {
+describe('the replacement of a bundle', () => {
   const root = {} as ForeignBundle['roots'][number];
   const bundle = (sequence: number | undefined, roots: number, expiredRoots = 0) => ({
     ...{ sequence, expiredRoots },
@@ -314,7 +314,7 @@ describe('whether a bundle replaces the one that is held', () => {
     ['one root that has expired of two', bundle(8, 1, 1), bundle(7, 2)],
   ];
   for (const [what, next, held, reason] of rows) {
-    it(`decides by sequence and roots: ${what}`, () => {
+    it(`a bundle replaces the held one or not, by sequence and roots: ${what}`, () => {
       assert.equal(replacementProblem(next, held)?.reason, reason);
     });
   }

@@ -101,7 +101,7 @@ const pathOf = (name: string) =>
 
 describe('the bundle of a trust domain whose resource was deleted while no replica ran', () => {
   for (const first of ['bundles', 'resources']) {
-    it(`is deleted where the ${first} are read first, and no other one`, async () => {
+    it(`a left-over bundle, and no other, is deleted if the ${first} are read first`, async () => {
       const replica = aReplica('kept');
       await replica.run(async () => {
         if (first === 'resources') replica.list('kept');
@@ -117,8 +117,8 @@ describe('the bundle of a trust domain whose resource was deleted while no repli
   }
 });
 
-describe('while the API server does not serve the resource', () => {
-  it('all bundles stay, and those of resources that do not come back with it are deleted', async () => {
+describe('an API server that does not serve the resource', () => {
+  it('all bundles stay while the resource is not served, and unused ones are deleted when it is back', async () => {
     const replica = aReplica('kept', 'revoked');
     const { scene } = replica;
     await replica.run(async () => {
@@ -137,7 +137,7 @@ describe('while the API server does not serve the resource', () => {
     });
   });
 
-  it('documents and roots stay as they were, and follow the resources afterwards', () => {
+  it('documents and roots stay while the resource is not served, and follow the resources afterwards', () => {
     const { scene, peers, list } = aReplica();
     list('kept', 'revoked');
     const names = () => [peers.documents(), peers.roots() ?? new Map()].map((map) => [...map.keys()].sort());

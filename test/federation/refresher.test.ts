@@ -56,7 +56,7 @@ async function startRefresher(specs: Readonly<Record<string, object>>) {
 
 const noAuthorities: OwnAuthorities = { jwt: [], authorities: [], roots: [] };
 
-test('nothing is taken while our own authorities are not known, and soon after they are', async () => {
+test('no bundle is taken while our own authorities are unknown, and soon after they are known', async () => {
   const { time, api, warnings, own, stop } = await startRefresher({ partner: {} });
   await time.advance(120_000);
   assert.equal(api.requests.length, 0);

@@ -69,7 +69,7 @@ describe('when a bundle is fetched', () => {
     ['that says nothing else than self', { peerOf: 'x' }, 'partner.example', undefined, 'OwnTrustDomain'],
   ];
   for (const [what, spec, own, first, reason] of selves) {
-    it(`of another cluster of the same trust domain: one ${what}`, () => {
+    it(`a resource for another cluster of the same trust domain: one ${what}`, () => {
       const each = resource({ spec: { peerOf: 'self', ...spec } });
       const other = first === undefined ? undefined : { ...resource(), uid: first };
       assert.equal(idleOf(each, other, own)?.reason, reason);

@@ -57,7 +57,7 @@ const signatureOf = (text: string) => text.slice(text.lastIndexOf('.') + 1);
 
 describe('`kubespiffe bundle verify`', () => {
   for (const format of ['spiffe', 'jwks', 'pem'] as const) {
-    it(`finds nothing wrong with our own as ${format}`, async () => {
+    it(`kubespiffe bundle verify finds nothing wrong with our own bundle as ${format}`, async () => {
       const { code, stdout, stderr } = await run([
         'bundle',
         'verify',
@@ -71,7 +71,7 @@ describe('`kubespiffe bundle verify`', () => {
     });
   }
 
-  it('ends with 1 for what a strict reader refuses, and says what it is', async () => {
+  it('kubespiffe bundle verify ends with 1 for a bundle that a strict reader refuses, and reports why', async () => {
     const bundle = JSON.parse(spiffeBundleDocument(pool, 300)?.bytes.toString() ?? '');
     const [rootKey, jwtKey] = bundle.keys;
     const cases: [content: string, says: RegExp][] = [
@@ -92,7 +92,7 @@ describe('`kubespiffe bundle verify`', () => {
     }
   });
 
-  it('takes a JWK set with a key of an unknown type, and says that readers ignore the key', async () => {
+  it('kubespiffe bundle verify accepts a JWK set with an unknown type of key, and reports that readers ignore it', async () => {
     const { keys } = JSON.parse(readFileSync(files.jwks, 'utf8')) as { keys: object[] };
     const input = JSON.stringify({
       keys: [{ kty: 'AKP', alg: 'ML-DSA-65', pub: 'AAAA', kid: 'pq' }, ...keys],
@@ -106,7 +106,7 @@ describe('`kubespiffe bundle verify`', () => {
     ['UTF-8', (text: string) => Buffer.from(`\ufeff${text}`)],
     ['UTF-16', (text: string) => Buffer.from(`\ufeff${text}`, 'utf16le')],
   ] as const) {
-    it(`reads every root of a PEM bundle in ${encoding} with a byte order mark, and advises against the mark`, async () => {
+    it(`kubespiffe bundle verify reads every root of PEM in ${encoding}, and advises against a byte order mark`, async () => {
       const { certificate } = await createAuthority({ id: 'x2', trustDomain, now });
       const input = encode(`${certificate}${rootsPem(pool)?.bytes}`);
       const { code, stdout } = await run(['bundle', 'verify', '-'], { input });
@@ -117,7 +117,7 @@ describe('`kubespiffe bundle verify`', () => {
   }
 
   for (const format of ['spiffe', 'jwks'] as const) {
-    it(`ends with 1 for JSON with a byte order mark, which other readers refuse, as ${format}`, async () => {
+    it(`kubespiffe bundle verify ends with 1 for JSON with a byte order mark as ${format}`, async () => {
       const input = `\ufeff${readFileSync(files[format], 'utf8')}`;
       const { code, stdout } = await run(['bundle', 'verify', '-'], { input });
       assert.equal(code, 1, stdout);
@@ -126,7 +126,7 @@ describe('`kubespiffe bundle verify`', () => {
     });
   }
 
-  it('warns about the roots of two trust domains in one file, as inspect --roots does', async () => {
+  it('kubespiffe bundle verify warns about roots of two trust domains in one file, as inspect --roots does', async () => {
     const other = await createAuthority({ id: 'x2', trustDomain: 'foo.org', now });
     const merged = file('merged.pem', `${other.certificate}${rootsPem(pool)?.bytes}`);
     const says = /the roots are of foo\.org and example\.org: each of their CAs can sign names of the others/;
@@ -140,7 +140,7 @@ describe('`kubespiffe bundle verify`', () => {
     assert.doesNotMatch((await run(['bundle', 'verify', files.pem])).stdout, /Federation 5/);
   });
 
-  it('ends with 1 for PEM text that nobody reads, rather than pass the rest', async () => {
+  it('kubespiffe bundle verify ends with 1 for PEM that readers refuse, even if the rest is good', async () => {
     const roots = rootsPem(pool)?.bytes.toString() ?? '';
     const { code, stdout, stderr } = await run(['bundle', 'verify', '-'], { input: ` ${roots}${roots}` });
     assert.notEqual(code, 0, stdout);
@@ -148,7 +148,7 @@ describe('`kubespiffe bundle verify`', () => {
   });
 
   for (const command of [['bundle', 'verify'], ['inspect']]) {
-    it(`refuses a trust domain that cannot be one: ${command.join(' ')}`, async () => {
+    it(`kubespiffe bundle verify refuses an invalid trust domain: ${command.join(' ')}`, async () => {
       const { code, stderr } = await run([...command, files.pem, '--trust-domain', 'A B']);
       assert.equal(code, 2);
       assert.match(stderr, /^error: --trust-domain A B: /m);
@@ -156,7 +156,7 @@ describe('`kubespiffe bundle verify`', () => {
   }
 
   for (const format of ['spiffe', 'pem'] as const) {
-    it(`ends with 1 for roots of another trust domain than the one given, as ${format}`, async () => {
+    it(`kubespiffe bundle verify ends with 1 for roots of another trust domain than the given one, as ${format}`, async () => {
       const { code, stdout } = await run(['bundle', 'verify', files[format], '--trust-domain', 'foo.org']);
       assert.equal(code, 1);
       assert.match(stdout, /MUST X509-SVID 4\.1: the SPIFFE ID is not spiffe:\/\/foo\.org/);
@@ -186,7 +186,7 @@ describe('a malicious bundle', () => {
   };
   for (const command of [['bundle', 'verify'], ['inspect']]) {
     for (const [what, bundle] of Object.entries(bundles)) {
-      it(`does not steer the terminal by \`${command.join(' ')}\`, nor add to what it says: ${what}`, async () => {
+      it(`a malicious bundle does not control the terminal of \`${command.join(' ')}\`, nor add lines: ${what}`, async () => {
         const { stdout, stderr } = await run([...command, '-'], { input: JSON.stringify(bundle) });
         assert.equal(stdout.match(/^Result: /gm)?.length, 1, stderr);
         assert.doesNotMatch(stdout, /[^\n\P{C}]|\p{Zl}|\p{Zp}/u);
@@ -196,7 +196,7 @@ describe('a malicious bundle', () => {
 });
 
 describe('`kubespiffe token --decode`', () => {
-  it('says what is in a token, never its signature', async () => {
+  it('kubespiffe token --decode prints the content of a token, never its signature', async () => {
     const { code, stdout } = await run(['token', '--decode', files.token]);
     assert.equal(code, 0);
     assert.match(stdout, /sub +spiffe:\/\/example\.org\/ns\/shop\/sa\/web/);
@@ -205,7 +205,7 @@ describe('`kubespiffe token --decode`', () => {
     assert.ok(!stdout.includes(signatureOf(token)));
   });
 
-  it('reads standard input, and decodes tokens that are no SVIDs, which it says', async () => {
+  it('kubespiffe token --decode reads standard input, and tokens that are not SVIDs, which it reports', async () => {
     const wrong = tokenOf(
       ecKey(),
       { alg: 'ES256', kid: 'a', crit: ['\u001b[31m'] },
@@ -220,7 +220,7 @@ describe('`kubespiffe token --decode`', () => {
     assert.ok(!stdout.includes('\u001b'));
   });
 
-  it('refuses what is no token, and does not repeat it', async () => {
+  it('kubespiffe token --decode refuses a text that is not a token, and does not repeat it', async () => {
     const { code, stdout, stderr } = await run(['token', '--decode'], { input: 'Bearer abc.def.ghi' });
     assert.equal(code, 1);
     assert.equal(stdout, '');
@@ -233,7 +233,7 @@ describe('`kubespiffe token --verify`', () => {
   const verify = (more: string[], input = token) =>
     run(['token', '--verify', '--audience', audience, '--trust-domain', trustDomain, ...more], { input });
 
-  it('takes a good token by the SPIFFE bundle and by the JWK set', async () => {
+  it('kubespiffe token --verify accepts a good token by the SPIFFE bundle and by the JWK set', async () => {
     for (const bundle of [files.spiffe, files.jwks]) {
       const { code, stdout, stderr } = await verify(['--bundle', bundle]);
       assert.equal(code, 0, stderr);
@@ -247,7 +247,7 @@ describe('`kubespiffe token --verify`', () => {
     assert.ok(!stdout.includes(signatureOf(token)));
   });
 
-  it('ends with 1 for a token that is not valid, and says why', async () => {
+  it('kubespiffe token --verify ends with 1 for an invalid token, and reports why', async () => {
     const foreign = tokenOf(
       ecKey(),
       { alg: 'ES256', kid: pool.jwt[0]?.kid, typ: 'JWT' },

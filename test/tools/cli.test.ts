@@ -15,7 +15,7 @@ before(() => {
 after(() => rmSync(dir, { recursive: true, force: true }));
 
 describe('the launcher', () => {
-  it('runs from anywhere, through relative and absolute links', async () => {
+  it('the launcher runs from any folder, through relative and absolute links', async () => {
     symlinkSync(launcher, join(dir, 'one'));
     symlinkSync('one', join(dir, 'two'));
     const { code, stdout } = await run(['version'], { file: join(dir, 'two'), cwd: '/' });
@@ -23,7 +23,7 @@ describe('the launcher', () => {
     assert.match(stdout, /^kubespiffe \d+\.\d+\.\d+ \(Node\.js 2[4-9]/);
   });
 
-  it('says what to do when the configured Node is too old', async () => {
+  it('the launcher reports what to do when the configured Node is too old', async () => {
     const old = join(dir, 'old-node');
     writeFileSync(old, '#!/bin/sh\necho 20\n');
     chmodSync(old, 0o755);
@@ -32,7 +32,7 @@ describe('the launcher', () => {
     assert.match(stderr, /^error: KUBESPIFFE_NODE=.* is not a Node\.js of version 24 or newer\n$/);
   });
 
-  it('hands `signer` over without loading the rest', async () => {
+  it('the launcher starts `signer` without loading the other commands', async () => {
     const { code, stderr } = await run(['signer', '--no-such-setting']);
     assert.equal(code, 2);
     assert.match(stderr, /no-such-setting/);
@@ -41,7 +41,7 @@ describe('the launcher', () => {
 
 describe('help', () => {
   for (const args of [[], ['--help'], ['help'], ['ca'], ['ca', '--help'], ['help', 'ca', 'create']]) {
-    it(`is printed for \`kubespiffe ${args.join(' ')}\``, async () => {
+    it(`help is printed for \`kubespiffe ${args.join(' ')}\``, async () => {
       const { code, stdout, stderr } = await run(args);
       assert.equal(code, 0);
       assert.equal(stderr, '');
@@ -78,7 +78,7 @@ describe('help', () => {
     ['registration', 'what-if'],
     ['completion'],
   ]) {
-    it(`of \`${args.join(' ')}\` has examples`, async () => {
+    it(`the help of \`${args.join(' ')}\` has examples`, async () => {
       const { code, stdout } = await run([...args, '--help']);
       assert.equal(code, 0);
       assert.match(stdout, /\nExamples:\n {2}# /);
@@ -89,7 +89,7 @@ describe('help', () => {
 
 describe('wrong usage', () => {
   for (const verb of ['activate', 'taint', 'evict', 'rotate', 'status']) {
-    it(`is said by \`ca ${verb}\` of a delay before anything is read`, async () => {
+    it(`\`ca ${verb}\` refuses an invalid delay before anything is read`, async () => {
       const authority = ['rotate', 'status'].includes(verb) ? [] : ['ca-1'];
       const ran = await run(['ca', verb, ...authority, '--propagation-delay', 'soon']);
       assert.equal(ran.code, 2);
@@ -210,8 +210,8 @@ describe('wrong usage', () => {
   });
 });
 
-describe('a cluster that is not the one of the kubeconfig', () => {
-  it('is a failure, and the hint names what its certificate is verified by', async () => {
+describe('a cluster with another certificate than the kubeconfig expects', () => {
+  it('another certificate than the kubeconfig expects is a failure, and the hint names the CA', async () => {
     const server = await serve(await webCredentials(), {});
     const kubeconfig = join(dir, 'kubeconfig');
     writeFileSync(
@@ -245,7 +245,7 @@ describe('`ca create --dry-run`', () => {
     'example.org',
   ];
 
-  it('prints the Secret as YAML, with a placeholder for the key', async () => {
+  it('ca create --dry-run prints the Secret as YAML, with a placeholder for the key', async () => {
     const { code, stdout } = await run([...create, '--dry-run']);
     assert.equal(code, 0);
     const secret = parse(stdout);
@@ -261,20 +261,20 @@ describe('`ca create --dry-run`', () => {
     assert.match(pool.authorities[0].privateKey, /--show-private-key/);
   });
 
-  it('is for the pool of manifests/base by default', async () => {
+  it('ca create --dry-run is for the pool of manifests/base by default', async () => {
     const { stdout } = await run(['ca', 'create', '--ca-id', 'a', '--trust-domain', 'td', '--dry-run']);
     const { namespace, name } = parse(stdout).metadata;
     assert.equal(`${namespace}/${name}`, signerSettings.pool.default);
   });
 
-  it('prints the key when asked for it by name, in the form that is stored', async () => {
+  it('ca create --dry-run --show-private-key prints the key in the form that is stored', async () => {
     const { code, stdout } = await run([...create, '--dry-run=client', '-o', 'json', '--show-private-key']);
     assert.equal(code, 0);
     const pool = JSON.parse(Buffer.from(JSON.parse(stdout).data['pool.json'], 'base64').toString());
     assert.match(pool.authorities[0].privateKey, /^-----BEGIN PRIVATE KEY-----/);
   });
 
-  it('takes each key type and lifetime', async () => {
+  it('ca create --dry-run accepts each key type and lifetime', async () => {
     for (const [flag, name] of [
       ['ecdsa-p384', 'ECDSA P-384'],
       ['ed25519', 'Ed25519'],
@@ -305,7 +305,7 @@ describe('`ca create --jwt-keys`', () => {
     ],
     [['--jwt-keys', 'none'], ['X509']],
   ] as const) {
-    it(`${flags.join(' ') || 'left out'} makes ${kinds.join(' and ')}, and inspect finds the pool sound`, async () => {
+    it(`--jwt-keys ${flags.slice(1).join(' ') || 'left out'} makes ${kinds.join(' and ')}, and inspect finds nothing wrong`, async () => {
       const made = await run([...create, ...flags, '--dry-run', '-o', 'json', '--show-private-key']);
       assert.equal(made.code, 0, made.stderr);
       const pool = JSON.parse(Buffer.from(JSON.parse(made.stdout).data['pool.json'], 'base64').toString());
@@ -325,7 +325,7 @@ describe('`ca create --jwt-keys`', () => {
 });
 
 describe('colour', () => {
-  it('is not used where nobody looks at a terminal', async () => {
+  it('colour is not used if the output is not a terminal', async () => {
     const { stdout } = await run(['ca', 'create', '--help']);
     assert.ok(!stdout.includes('\u001b['));
   });

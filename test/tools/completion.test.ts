@@ -45,7 +45,7 @@ for (const [name, complete] of Object.entries(shells)) {
     after(() => rmSync(folder, { recursive: true, force: true }));
 
     for (const [index, [line, expected]] of lines.entries()) {
-      it(`offers what may follow \`${line}\``, () => {
+      it(`completion in ${name} offers the next words of \`${line}\``, () => {
         assert.deepEqual([...(offered[index] ?? [])].sort(), [...expected].sort());
       });
     }
@@ -53,7 +53,7 @@ for (const [name, complete] of Object.entries(shells)) {
 }
 
 describe('completion on a terminal', () => {
-  it('gives a command no slash in bash where a folder has its name, as in our own checkout', async () => {
+  it('completion in bash gives a command no slash if a folder has its name, as in our own checkout', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-completion-'));
     try {
       mkdirSync(join(folder, 'signer'));

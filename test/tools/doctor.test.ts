@@ -20,13 +20,13 @@ describe('the check registrations of kubespiffe doctor', () => {
     registrations(facts({ hasRegistrations: async () => true, registrations: async () => all }));
   const none = 'none reports that something is wrong';
 
-  it('counts one registration as one', async () => {
+  it('the check registrations counts one registration as one', async () => {
     assert.deepEqual(await look(registration('web', 'NamesGiven')), [
       { lookedAt: '1 registration', result: 'ok', found: none },
     ]);
   });
 
-  it('names those that select no pod, as with a misspelt label, without calling that a problem', async () => {
+  it('the check registrations names those that select no pod, but does not report a problem', async () => {
     const idle = ['chekout', 'a', 'b', 'c'].map((name) => registration(name, 'NoPods'));
     assert.deepEqual(await look(registration('web', 'NamesGiven'), ...idle), [
       { lookedAt: '5 registrations', result: 'ok', found: none },
@@ -54,7 +54,7 @@ describe('the check replicas of kubespiffe doctor', () => {
     return finding?.found;
   };
 
-  it('says why no replica runs where the container of a signer waits', async () => {
+  it('the check replicas reports why no replica runs if the container of a signer waits', async () => {
     const pull = { reason: 'ErrImagePull', message: 'not found' };
     const pods = [
       pod('other', 'signer', { reason: 'CrashLoopBackOff' }),
@@ -67,7 +67,7 @@ describe('the check replicas of kubespiffe doctor', () => {
     );
   });
 
-  it('says that none runs where the pods wait for nothing, or may not be read', async () => {
+  it('the check replicas reports that none runs if the pods wait for nothing, or may not be read', async () => {
     const plain = 'no replica of the signer runs';
     assert.equal(await look(async () => [pod('kubespiffe', 'signer', undefined)]), plain);
     assert.equal(await look(() => Promise.reject(new Error('403'))), plain);

@@ -26,7 +26,7 @@ describe('docs/reference/cli.md', () => {
   );
 
   for (const command of leaves) {
-    it(`describes ${pathOf(command)} with all its flags`, () => {
+    it(`docs/reference/cli.md describes ${pathOf(command)} with all its flags`, () => {
       const section = sections.find((each) => each.startsWith(`${pathOf(command)}\n`));
       assert.ok(section, 'there is no heading of its own');
       // One page says it once where the flags are those of the command above.
@@ -37,7 +37,7 @@ describe('docs/reference/cli.md', () => {
     });
   }
 
-  it('describes no command that is not there', () => {
+  it('docs/reference/cli.md describes only commands that exist', () => {
     const paths = new Set(leaves.map(pathOf));
     for (const section of sections) {
       const heading = section.split('\n', 1)[0] ?? '';
@@ -49,6 +49,6 @@ describe('docs/reference/cli.md', () => {
 describe('docs/reference/pool.md', () => {
   const text = page('pool.md');
   for (const word of [...authorityStates, ...authorityKinds]) {
-    it(`describes ${word}`, () => assert.ok(text.includes(`\`${word}\``)));
+    it(`docs/reference/pool.md describes ${word}`, () => assert.ok(text.includes(`\`${word}\``)));
   }
 });

@@ -27,7 +27,7 @@ async function evicted(names: string[], answers: Record<string, Answer[]>, more:
 }
 
 describe('evicting pods', () => {
-  it('takes so many a second, and none that has replaced one of them', async () => {
+  it('evicting pods takes a limited number a second, and none that has replaced one of them', async () => {
     const { api, results, seconds } = await evicted(['a', 'b', 'c', 'd'], {});
     assert.deepEqual(results, ['a evicted', 'b evicted', 'c evicted', 'd evicted']);
     assert.equal(seconds, 2);
@@ -35,20 +35,20 @@ describe('evicting pods', () => {
     assert.deepEqual(bodies[0]?.deleteOptions, { preconditions: { uid: 'uid-a' } });
   });
 
-  it('tries again what a budget protects, and says so once', async () => {
+  it('evicting pods tries again what a budget protects, and reports that once', async () => {
     const { results, blocked } = await evicted(['a', 'b'], { a: [{ status: 429 }, { status: 429 }] });
     assert.deepEqual(results, ['a blocked', 'b evicted', 'a evicted']);
     assert.deepEqual(blocked, []);
   });
 
-  it('gives up at the deadline, and returns what is left', async () => {
+  it('evicting pods ends at the deadline, and returns the pods that are left', async () => {
     const always = Array.from({ length: 100 }, () => ({ status: 429 }));
     const { blocked, seconds } = await evicted(['a'], { a: always });
     assert.deepEqual(blocked, ['a']);
     assert.ok(seconds >= 10 && seconds < 12, `${seconds} s`);
   });
 
-  it('gives up at the deadline in the middle of a round, but tries each pod once', async () => {
+  it('evicting pods ends at the deadline in the middle of a round, but tries each pod once', async () => {
     const names = Array.from({ length: 30 }, (_, index) => `p${index}`);
     const answers = () => Object.fromEntries(names.map((name) => [name, [{ status: 429 }, { status: 429 }]]));
     const { api, blocked, seconds } = await evicted(names, answers());
@@ -57,24 +57,24 @@ describe('evicting pods', () => {
     assert.deepEqual([later.api.requests.length, later.blocked.length, later.seconds], [34, 30, 17]);
   });
 
-  it('passes over a pod that is gone or was replaced', async () => {
+  it('evicting pods skips a pod that was deleted or replaced', async () => {
     const { results } = await evicted(['a', 'b'], { a: [notFound], b: [{ status: 409 }] });
     assert.deepEqual(results, ['a gone', 'b gone']);
   });
 
   for (const status of [403, 422, 500, 503]) {
-    it(`goes on with other pods after a ${status}, and tries that pod again`, async () => {
+    it(`evicting pods continues with others after a ${status}, and tries that pod again`, async () => {
       const { results, blocked } = await evicted(['a', 'b'], { a: [{ status }] });
       assert.deepEqual(results, ['a blocked', 'b evicted', 'a evicted']);
       assert.deepEqual(blocked, []);
     });
   }
 
-  it('ends with an error where the credentials are not good', async () => {
+  it('evicting pods ends with an error if the credentials are not valid', async () => {
     await assert.rejects(evicted(['a', 'b'], { a: [{ status: 401 }] }), { status: 401 });
   });
 
-  it('only asks in a dry run', async () => {
+  it('evicting pods in a dry run only asks the API server', async () => {
     const { api, results } = await evicted(['a'], { a: [{ status: 429 }] }, { isDryRun: true });
     assert.deepEqual(results, ['a blocked']);
     const [body] = api.requests.map((each) => each.body as { deleteOptions: object });

@@ -15,7 +15,7 @@ const dns = 'kubespiffe.io/service-dns';
 const administrator = 'cluster administrator';
 
 describe('the explanation of a pod', () => {
-  it('gives the default identity, the facts behind it, and the shortest of the lifetimes', async () => {
+  it('the explanation of a pod has the default identity, the facts behind it, and the shortest lifetime', async () => {
     const pod = [{ maxExpirationSeconds: 7200 }];
     const world = await aWorld({ pods: [aWirePod(pod)] });
     const [spiffe, ...others] = explainPod(world, 'shop/web-0', aKnownPod(pod));
@@ -29,7 +29,7 @@ describe('the explanation of a pod', () => {
     );
   });
 
-  it('lists the Services that select the pod, and why the others do not', async () => {
+  it('the explanation of a pod lists the Services that select it, and why the others do not', async () => {
     const pod = [{ signerName: dns }];
     const services = [aService('web'), aService('api', { app: 'api' }), aService('plain', {})];
     const world = await aWorld({ pods: [aWirePod(pod)], services });
@@ -58,7 +58,7 @@ describe('the explanation of a pod', () => {
     ['a finished pod', {}, { status: { phase: 'Succeeded' } }, 'PodFinished', 'nobody'],
   ];
   for (const [what, source, different, reason, owner] of refused) {
-    it(`says why nothing is issued, and who acts: ${what}`, async () => {
+    it(`the explanation of a pod reports why nothing is issued, and who acts: ${what}`, async () => {
       const world = await aWorld({ pods: [aWirePod([source], different)] });
       const all = explainPod(world, 'shop/web-0', aKnownPod([source], different));
       const explained = all.find(({ volume }) => volume !== null);
@@ -70,7 +70,7 @@ describe('the explanation of a pod', () => {
     });
   }
 
-  it('lists the registrations, why each does not count, and the annotation that chooses', async () => {
+  it('the explanation of a pod lists the registrations, why each does not count, and the annotation that chooses', async () => {
     const workloadregistrations = [
       aRegistration('web'),
       aRegistration('web-2'),
@@ -110,7 +110,7 @@ describe('the explanation of a pod', () => {
     ['an unusable one of the cluster', [], [ofCluster('b', unusable)], 'IdentityInvalid', administrator],
   ];
   for (const [what, workloadregistrations, clusterworkloadregistrations, reason, owner] of owned) {
-    it(`gives registrations that prevent a name back to their owner: ${what}`, async () => {
+    it(`the explanation names the owner of registrations that prevent a name: ${what}`, async () => {
       const registrations = { workloadregistrations, clusterworkloadregistrations };
       const world = await aWorld({ pods: [aWirePod()], ...registrations });
       const [explained] = explainPod(world, 'shop/web-0', aKnownPod());
@@ -119,7 +119,7 @@ describe('the explanation of a pod', () => {
     });
   }
 
-  it('gives the name of the single pod to a volume that asks pod-identity', async () => {
+  it('the explanation of a volume for pod-identity has the name of the single pod', async () => {
     const pod = [{ signerName: 'kubespiffe.io/pod-identity' }];
     const world = await aWorld({ pods: [aWirePod(pod)] });
     const explained = explainPod(world, 'shop/web-0', aKnownPod(pod)).find(({ volume }) => volume !== null);
@@ -127,7 +127,7 @@ describe('the explanation of a pod', () => {
     assert.equal(explained?.steps.find(({ what }) => what === 'name')?.from, 'the pod itself');
   });
 
-  it('names the setting that decides where no registration matches', async () => {
+  it('the explanation of a pod names the setting that decides if no registration matches', async () => {
     const world = await aWorld({ pods: [aWirePod()] }, ['--default-identity', 'none']);
     const [explained] = explainPod(world, 'shop/web-0', aKnownPod());
     assert.equal(explained?.verdict.reason, 'NotRegistered');
@@ -135,7 +135,7 @@ describe('the explanation of a pod', () => {
     assert.deepEqual([step?.fact, step?.from], ['none matches', 'setting defaultIdentity=none of a test']);
   });
 
-  it('covers the identity for tokens of a pod without any volume for us', async () => {
+  it('the explanation of a pod without a volume for us has its identity for tokens', async () => {
     const world = await aWorld({ pods: [aWirePod([])] });
     const [spiffe, ...others] = explainPod(world, 'shop/web-0', aKnownPod([]));
     assert.deepEqual(others, []);
@@ -167,7 +167,7 @@ function aToken(different: object = {}): ParsedJwt {
 const withEndpoint = ['--token-address', ':8443', '--jwt-issuer', 'https://tokens.example.org'];
 
 describe('the explanation of a ServiceAccount token', () => {
-  it('gives the SPIFFE ID that the pod gets for it', async () => {
+  it('the explanation of a ServiceAccount token has the SPIFFE ID that the pod gets for it', async () => {
     const world = await aWorld({ pods: [aWirePod()] }, withEndpoint);
     const explained = explainServiceAccountToken(aToken(), world, { now });
     assert.equal(explained.verdict.reason, 'Issued');
@@ -187,20 +187,20 @@ describe('the explanation of a ServiceAccount token', () => {
     ['for a registration that does not match', {}, { registration: 'api' }, 'RegistrationNotMatching'],
   ];
   for (const [what, different, wishes, reason] of rows) {
-    it(`names the refusal of a token that is ${what}`, async () => {
+    it(`the explanation of a token names the refusal of one that is ${what}`, async () => {
       const world = await aWorld({ pods: [aWirePod()] }, withEndpoint);
       const { verdict } = explainServiceAccountToken(aToken(different), world, { now, ...wishes });
       assert.equal(verdict.reason, reason);
     });
   }
 
-  it('names the refusal of a token whose pod was replaced', async () => {
+  it('the explanation of a token names the refusal of one whose pod was replaced', async () => {
     const replaced = aWirePod([{}], { metadata: { name: 'web-0', namespace: 'shop', uid: 'u-9' } });
     const world = await aWorld({ pods: [replaced] }, withEndpoint);
     assert.equal(explainServiceAccountToken(aToken(), world, { now }).verdict.reason, 'PodReplaced');
   });
 
-  it('says which setting is missing where there is no endpoint', async () => {
+  it('the explanation of a token says which setting is missing if there is no endpoint', async () => {
     const world = await aWorld({ pods: [aWirePod()] });
     const { verdict } = explainServiceAccountToken(aToken(), world, { now });
     assert.equal(verdict.reason, 'NotConfigured');
@@ -212,14 +212,14 @@ describe('the explanation of a JWT-SVID', () => {
   const svid = (different: object) =>
     aToken({ sub: 'spiffe://example.org/ns/shop/sa/web', aud: 'https://api.example.org', ...different });
 
-  it('lists the pods that have its SPIFFE ID', async () => {
+  it('the explanation of a JWT-SVID lists the pods that have its SPIFFE ID', async () => {
     const world = await aWorld({ pods: [aWirePod()] });
     const explained = explainJwtSvid(svid({}), world, { now });
     assert.deepEqual(explained.pods, ['shop/web-0']);
     assert.equal(explained.verdict.verdict, 'issue');
   });
 
-  it('says why a receiver refuses it', async () => {
+  it('the explanation of a JWT-SVID reports why a receiver refuses it', async () => {
     const world = await aWorld({ pods: [aWirePod()] });
     const explained = explainJwtSvid(svid({ exp: now - 600 }), world, { now });
     assert.equal(explained.verdict.verdict, 'deny');
@@ -243,7 +243,7 @@ describe('the explanation of an open request', () => {
     ...{ pod: 'shop/web-0', uid: 'u-1', message: `${reason}!`, isDenial: false, reason, at, request },
   });
   const rows: [what: string, events: SignerEvent[], reason: string][] = [
-    ['no Event: nothing is known that prevents it', [], 'Issued'],
+    ['none without an Event', [], 'Issued'],
     ['the Event', [event('PoolUnusable', '2026-11-29T15:00:01.5Z')], 'PoolUnusable'],
     [
       'the last of several Events',
@@ -258,17 +258,17 @@ describe('the explanation of an open request', () => {
     ['not an Event from long before', [event('PoolUnusable', '2026-11-29T14:49:30Z')], 'Issued'],
     ['not an Event about another signer', [event('PoolUnusable', '2026-11-29T15:00:01Z', 'req-3')], 'Issued'],
     [
-      'not an Event that is no reason to wait',
+      'not an Event without a reason to wait',
       [event('CertificateLacksNames', '2026-11-29T15:00:01Z')],
       'Issued',
     ],
   ];
   for (const [what, events, reason] of rows) {
-    it(`gives the reason that only a replica knows: ${what}`, () =>
+    it(`the explanation of an open request has the reason that only a replica knows: ${what}`, () =>
       assert.equal(withEvent(open, [open, ofDns], events).reason, reason));
   }
 
-  it('keeps a reason that follows from the pod', () => {
+  it('the explanation of an open request keeps a reason that follows from the pod', () => {
     const mismatch = { ...open, reason: 'NodeMismatch' };
     assert.equal(withEvent(mismatch, [], [event('ClockSkew', '2026-11-29T15:02:00Z')]), mismatch);
   });
@@ -286,7 +286,7 @@ describe('the last Event of a pod', () => {
     ['is shown for good where it is a denial', [], { ...waited, isDenial: true }, true],
   ];
   for (const [what, workloadregistrations, event, isShown] of rows) {
-    it(what, async () => {
+    it(`the last Event of a pod ${what}`, async () => {
       const world = await aWorld({ pods: [aWirePod()], workloadregistrations });
       const seen = { requests: [], events: [event] };
       const explained = explainWholePod(world, 'shop/web-0', aKnownPod(), seen);
@@ -316,14 +316,14 @@ describe('the explanation of denials', () => {
     ...{ isDenial: true, at: '2026-11-29T14:00:00Z' },
   };
 
-  it('says what the same pod would get now', async () => {
+  it('the explanation of a denial reports what the same pod would get now', async () => {
     const bad = await aWorld({ pods: [aWirePod([{ keyType: 'RSA2048' }])] });
     assert.equal(denialsIn(bad, [denied], [])[0]?.now?.reason, 'UnsupportedKeyType');
     const corrected = await aWorld({ pods: [aWirePod()] });
     assert.equal(denialsIn(corrected, [denied], [])[0]?.now?.reason, 'Issued');
   });
 
-  it('lists a denial once where both the request and its Event are left, and after the request is deleted', async () => {
+  it('the explanation of denials lists one once if its request and its Event exist, or only the Event', async () => {
     const world = await aWorld({ pods: [aWirePod()] });
     assert.equal(denialsIn(world, [denied], [event]).length, 1);
     const [only] = denialsIn(world, [], [event]);

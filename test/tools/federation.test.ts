@@ -62,7 +62,7 @@ describe('`kubespiffe federation check`', () => {
       ...['--profile', 'https_spiffe', '--endpoint-id', id, '--endpoint-bundle', endpointBundle, ...allow],
     );
 
-  it('says what an endpoint serves, and prints a resource that the signer accepts, for both profiles', async () => {
+  it('federation check shows what an endpoint serves, and prints a resource for it, for both profiles', async () => {
     for (const { code, stdout, stderr } of [
       await check(`${web.url}/bundle`, '--web-roots', webRoots, ...allow),
       await checkSpiffe(`spiffe://${trustDomain}/endpoint`),
@@ -97,7 +97,7 @@ describe('`kubespiffe federation check`', () => {
       /the address 127\.0\.0\.1 is one of the machine itself/,
     ],
     [
-      'a certificate that nobody has signed',
+      'a certificate that no root has signed',
       () => check(`${web.url}/bundle`, ...allow),
       1,
       /self-signed certificate/,
@@ -110,14 +110,14 @@ describe('`kubespiffe federation check`', () => {
       /endpointSPIFFEID is needed/,
     ],
     [
-      'a range that is none',
+      'an invalid range',
       () => check(`${web.url}/bundle`, '--allow-addresses', '127.0.0.1'),
       2,
       /--allow-addresses is not a range/,
     ],
   ];
   for (const [what, ran, expected, reason] of refusals) {
-    it(`refuses ${what}, and prints no resource`, async () => {
+    it(`federation check refuses ${what}, and prints no resource`, async () => {
       const { code, stdout, stderr } = await ran();
       assert.equal(code, expected, stderr);
       assert.match(stderr, reason);
@@ -160,7 +160,7 @@ describe('`kubespiffe federation invite`', () => {
 
   const invite = (...args: string[]) => run(['federation', 'invite', '--trust-domain', ours, ...args]);
 
-  it('prints a resource with which the signer of the other side takes our bundle, for both profiles', async () => {
+  it('federation invite prints a resource with which the other signer takes our bundle, for both profiles', async () => {
     for (const flags of [
       ['--url', `${web.url}/bundle`, '--web-roots', webRoots],
       ['--url', `${spiffe.url}/bundle`, '--profile', 'https_spiffe', '--bundle', bundle],
@@ -183,7 +183,7 @@ describe('`kubespiffe federation invite`', () => {
     }
   });
 
-  it('prints commands for SPIRE that a shell reads as they are meant', async () => {
+  it('federation invite prints commands for SPIRE that a shell reads correctly', async () => {
     const url = "https://bundle.example.org/a'b$(id)&c";
     const flags = ['--url', url, '--profile', 'https_spiffe', '--bundle', bundle, '--for', 'spire'];
     const { code, stdout } = await invite(...flags);
@@ -216,13 +216,13 @@ describe('`kubespiffe federation invite`', () => {
       /is not for spire/,
     ],
     [
-      'a file that is no bundle',
+      'a file that is not a bundle',
       ['--url', 'https://a.example/bundle', '--profile', 'https_spiffe', '--bundle', '/dev/null'],
       1,
       /not JSON/,
     ],
   ] as const) {
-    it(`refuses ${what}`, async () => {
+    it(`federation invite refuses ${what}`, async () => {
       const ran = await invite(...flags);
       assert.deepEqual([ran.code, ran.stdout], [code, '']);
       assert.match(ran.stderr, reason);

@@ -34,8 +34,8 @@ async function get(credentials: Credentials): Promise<unknown> {
 }
 
 for (const [what, http1Only, version, most] of [
-  ['over HTTP/2 where it speaks that, on one connection', false, '2.0', 1],
-  ['over HTTP/1.1 where it speaks nothing else, on six connections at most', true, '1.1', 7],
+  ['over HTTP/2 if it speaks that, on one connection', false, '2.0', 1],
+  ['over HTTP/1.1 if it speaks nothing else, on six connections at most', true, '1.1', 7],
 ] as const) {
   test(`a server is reached ${what}`, async (t) => {
     const server = await startWireServer({ http1Only });
@@ -63,7 +63,7 @@ test('a server that speaks HTTP/1.1 alone is reached through a tunnel', async ()
   await server.close();
 });
 
-test('a server of plain http is asked for by its whole URL', async () => {
+test('a proxy for a server of plain http gets its whole URL', async () => {
   const proxy = createServer(({ url, headers }, response) => {
     response.end(JSON.stringify({ url, host: headers.host, login: headers['proxy-authorization'] }));
   }).listen(0, '127.0.0.1');

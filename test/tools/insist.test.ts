@@ -25,22 +25,22 @@ async function insisted(failures: Error[]): Promise<[tries: number, end: unknown
 }
 
 describe('a change that must not be lost', () => {
-  it('is made again while others change the pool', async () => {
+  it('a change of the pool is made again while others change the pool', async () => {
     assert.deepEqual(await insisted([answered(409), answered(409)]), [3, 'written']);
   });
 
-  it('is not made again after another error', async () => {
+  it('a change of the pool is not made again after another error', async () => {
     for (const error of [answered(403), new CliError('POOL_INVALID', 'there is no authority ca-9')])
       assert.deepEqual(await insisted([error]), [1, error]);
   });
 
-  it('gives up in the end', async () => {
+  it('a change of the pool is given up after ten attempts', async () => {
     const always = Array.from({ length: 20 }, () => answered(409));
     assert.deepEqual(await insisted(always), [10, always[9]]);
   });
 });
 
-it('a wait says what it is for when that is new', async () => {
+it('a wait reports its reason when that is new', async () => {
   const said: string[] = [];
   const waited: number[] = [];
   const waitFor = waiterFor({ err: (text) => said.push(text) }, async (seconds) => {

@@ -22,8 +22,8 @@ interface Inspected {
   }[];
 }
 
-describe('`kubespiffe inspect` shows of a certificate', () => {
-  it('the subject, the issuer and every extension, with names of all kinds', async () => {
+describe('what `kubespiffe inspect` shows of a certificate', () => {
+  it('inspect shows the subject, the issuer and every extension of a certificate, with names of all kinds', async () => {
     const { stdout } = await run(['inspect', '-'], { input: made.certificate });
     const lines = stdout.split('\n').map((line) => line.replace(/^ +(Extensions)? */, ''));
     assert.deepEqual(
@@ -36,7 +36,7 @@ describe('`kubespiffe inspect` shows of a certificate', () => {
     }
   });
 
-  it('the same to programs, with object identifiers', async () => {
+  it('inspect shows programs the same of a certificate, with object identifiers', async () => {
     const { stdout } = await run(['inspect', '-', '-o', 'json'], { input: made.certificate });
     const [section] = (JSON.parse(stdout) as Inspected).sections;
     const texts = section?.extensions.map(
@@ -47,7 +47,7 @@ describe('`kubespiffe inspect` shows of a certificate', () => {
   });
 });
 
-it('`kubespiffe inspect` shows the subject of a request and the extensions that it asks for', async () => {
+it('inspect shows the subject of a request and the extensions that it asks for', async () => {
   const { stdout } = await run(['inspect', '-', '-o', 'json'], { input: made.request });
   const [section] = (JSON.parse(stdout) as Inspected).sections;
   assert.deepEqual(
@@ -82,7 +82,7 @@ describe('hostile content', () => {
     ['a tag number without an end', Buffer.alloc(16_000, 0xff)],
     ['a text that is not UTF-8', encode(0x0c, Buffer.alloc(16_000, 0xc3))],
     [
-      'names that are no names',
+      'names that cannot be read',
       sequence(...Array.from({ length: 900 }, (_, n) => encode(0x80 | (n % 31), Buffer.alloc(9)))),
     ],
   ];
@@ -100,7 +100,7 @@ describe('hostile content', () => {
   };
 
   for (const [what, value] of values) {
-    it(`is read within limits, in every extension and as a name: ${what}`, () => {
+    it(`hostile content is read within limits, in every extension and as a name: ${what}`, () => {
       const contents = createContents();
       const certificate = namedBy(value);
       const extensions = Object.values(oids).map((oid) => ({ oid, name: oid, critical: false, value }));
@@ -118,7 +118,7 @@ describe('hostile content', () => {
     });
   }
 
-  it('is limited in all, so that many certificates do not take for ever', () => {
+  it('hostile content of many certificates is limited in total, so that it takes a limited time', () => {
     const contents = createContents();
     const name = encode(0x0c, Buffer.alloc(16_000, 0x61));
     const extensions = [{ oid: '1.2.3', name: '1.2.3', critical: false, value: name }];
@@ -127,7 +127,7 @@ describe('hostile content', () => {
     assert.match(texts.at(-1) ?? '', /not shown/);
   });
 
-  it('of a megabyte in a certificate is not shown, and the certificate is judged', async () => {
+  it('an extension of a megabyte is not shown, and its certificate is judged', async () => {
     const value = encode(4, Buffer.alloc(size, 0xff));
     const ca = await makeCa({
       notBefore: Math.floor(Date.now() / 1000) - 60,

@@ -121,7 +121,7 @@ function requestOf(changes: { spec?: object; status?: object; leaf?: Leaf } = {}
   };
 }
 
-describe('`kubespiffe inspect` on what is good', () => {
+describe('what `kubespiffe inspect` accepts', () => {
   const spiffeBundle = {
     keys: [
       {
@@ -159,12 +159,12 @@ describe('`kubespiffe inspect` on what is good', () => {
     ['a pending request', JSON.stringify(requestOf({ status: { conditions: [] } })), 'PodCertificateRequest'],
   ];
   for (const [name, input, kind] of rows) {
-    it(`knows ${name}, finds nothing wrong and ends with 0`, async () => {
+    it(`inspect knows ${name}, finds nothing wrong and ends with 0`, async () => {
       assert.deepEqual(await judge(input), { code: 0, kind, conforms: true, broken: [] });
     });
   }
 
-  it('does not say of a request that it conforms while there is no certificate to check', async () => {
+  it('inspect does not report that a request conforms while there is no certificate to check', async () => {
     const last = async (conditions: object[]) => {
       const input = JSON.stringify(requestOf({ status: { conditions } }));
       const { stdout } = await run(['inspect', '-'], { input });
@@ -186,7 +186,7 @@ describe('`kubespiffe inspect` on what is good', () => {
     assert.match(stdout, /^Result: conforms/m);
   });
 
-  it('names pod and issuer where a leaf carries them, and says where they cannot be read', async () => {
+  it('inspect names pod and issuer if a leaf has them, and reports if they cannot be read', async () => {
     const identity = {
       namespace: 'default',
       serviceAccountName: 'web',
@@ -217,7 +217,7 @@ describe('`kubespiffe inspect` on what is good', () => {
     assert.equal(pod, '(unreadable, 2 bytes)');
   });
 
-  it('verifies a chain up to given roots, for people and for programs', async () => {
+  it('inspect verifies a chain up to given roots, for people and for programs', async () => {
     const { code, stdout } = await run(['inspect', '-'], { input: leaf.keyPem + leaf.pem });
     assert.equal(code, 0);
     for (const line of [
@@ -271,7 +271,7 @@ describe('`kubespiffe inspect` on several objects', () => {
     ],
   ];
   for (const [name, input, kind, broken] of rows) {
-    it(`inspects ${name}`, async () => {
+    it(`inspect reads ${name}`, async () => {
       const judged = await judge(input);
       assert.deepEqual([judged.code, judged.kind], [broken.length === 0 ? 0 : 1, kind]);
       assert.equal(judged.broken.length, broken.length, judged.broken.join());
@@ -279,7 +279,7 @@ describe('`kubespiffe inspect` on several objects', () => {
     });
   }
 
-  it('names the object before each part of it, and says which were not inspected', async () => {
+  it('inspect names the object before each part of it, and reports which were not inspected', async () => {
     const input = stringify({ kind: 'List', items: [requestOf(), pod] });
     const { stdout } = await run(['inspect', '-'], { input });
     assert.match(stdout, /^standard input: 2 objects$/m);
@@ -288,8 +288,8 @@ describe('`kubespiffe inspect` on several objects', () => {
   });
 });
 
-describe('`kubespiffe inspect` on what is wrong', () => {
-  it('names the clauses that a certificate breaks, and ends with 1', async () => {
+describe('what `kubespiffe inspect` finds wrong', () => {
+  it('inspect names the clauses that a certificate breaks, and ends with 1', async () => {
     const { certificate, privateKey } = stranger;
     const mixed = await judge(leaf.keyPem + certificate);
     assert.deepEqual([mixed.code, mixed.kind], [1, 'CA with its private key']);
@@ -306,7 +306,7 @@ describe('`kubespiffe inspect` on what is wrong', () => {
     return Buffer.from(hex, 'hex');
   };
 
-  it('shows what it can read of a certificate that is refused, and why it is', async () => {
+  it('inspect shows what it can read of a certificate that is refused, and the reason', async () => {
     const old = ofVersion2(leaf.pem);
     const refusal = 'it is refused: the version is not 3';
     const given = await run(['inspect', '-', '-o', 'json'], { input: leaf.pem });
@@ -335,7 +335,7 @@ describe('`kubespiffe inspect` on what is wrong', () => {
     assert.match(json.stdout, /x5c cannot be read: the version is not 3/);
   });
 
-  it('finds a chain that does not hold together, or leads elsewhere', async () => {
+  it('inspect finds a chain that is not signed in order, or ends at another root', async () => {
     const { certificate } = stranger;
     const { code, broken } = await judge(leaf.pem + certificate);
     assert.equal(code, 1);
@@ -345,7 +345,7 @@ describe('`kubespiffe inspect` on what is wrong', () => {
     assert.deepEqual(withRoot.broken, ['the root is in the chain, where verifiers do not need it']);
   });
 
-  it('finds what is out of time, of another trust domain, or repeated', async () => {
+  it('inspect finds certificates that are out of time, of another trust domain, or repeated', async () => {
     const expired = await makeLeaf({ notBefore: now - 7200, notAfter: now - 60 });
     const old = await judge(expired.pem);
     assert.match(old.broken.join(), /^it expired \d+m(\d+s)? ago$/);
@@ -354,7 +354,7 @@ describe('`kubespiffe inspect` on what is wrong', () => {
     assert.deepEqual((await judge(root + root)).broken, ['it is there more than once']);
   });
 
-  it('finds an answer to a request that breaks the rules of the API', async () => {
+  it('inspect finds an answer to a request that breaks the rules of the API', async () => {
     const late = { beginRefreshAt: new Date((now + 7000) * 1000).toISOString() };
     const wrongTimes = { notAfter: new Date((now + 100) * 1000).toISOString() };
     const conditions = ['Issued', 'Denied'].map((type) => ({
@@ -378,7 +378,7 @@ describe('`kubespiffe inspect` on what is wrong', () => {
     }
   });
 
-  it('shows the default ID beside another valid one, and finds nothing wrong with it', async () => {
+  it('inspect shows the default ID beside another valid one, and finds nothing wrong with it', async () => {
     const given = JSON.stringify(requestOf({ spec: { serviceAccountName: 'api' } }));
     const { code, broken } = await judge(given);
     assert.deepEqual([code, broken], [0, []]);
@@ -388,7 +388,7 @@ describe('`kubespiffe inspect` on what is wrong', () => {
     assert.doesNotMatch(byDefault.stdout, /Default name/);
   });
 
-  it('finds what is wrong in bundles', async () => {
+  it('inspect finds what is wrong in bundles', async () => {
     const x5c = root.split('\n').slice(1, -2).join('');
     const bundle = {
       keys: [
@@ -420,14 +420,14 @@ describe('`kubespiffe inspect` on what is wrong', () => {
     assert.deepEqual(named.broken, ['the name does not fit kubespiffe.io:spiffe:']);
   });
 
-  it('finds what is wrong in a pool, and shows none of its keys', async () => {
+  it('inspect finds what is wrong in a pool, and shows none of its keys', async () => {
     const broken = { ...pool, authorities: [{ ...record, state: 'resting' }] };
     const { code, broken: findings } = await judge(JSON.stringify(broken));
     assert.equal(code, 1);
     assert.match(findings.join(), /pool\.authorities\[0\]\.state: the state "resting" is not known/);
   });
 
-  it('says which of two files is wrong', async () => {
+  it('inspect reports which of two files is wrong', async () => {
     const { code, stderr } = await run(['inspect', '-', '--roots', '/dev/null'], { input: root });
     assert.notEqual(code, 0);
     assert.match(stderr, /^error: \/dev\/null: .*\nhint: /);
@@ -435,7 +435,7 @@ describe('`kubespiffe inspect` on what is wrong', () => {
 
   for (const [name, input, says] of [
     ['nothing', '', /standard input: there is nothing in it/],
-    ['something else', 'hello', /neither PEM nor DER/],
+    ['a text of another kind', 'hello', /neither PEM nor DER/],
     ['a token', 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln\n', /a token\nhint: .*token --decode/],
     ['PEM that is cut off', root.slice(0, 100), /has no END line/],
     ['a certificate with a byte changed', root.replace(/MII/, 'MIJ'), /cannot be read/],
@@ -448,7 +448,7 @@ describe('`kubespiffe inspect` on what is wrong', () => {
     ],
     ['a public key', '-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----\n', /holds no certificate/],
   ] as const) {
-    it(`refuses ${name} with an error, a hint and no content`, async () => {
+    it(`inspect refuses ${name} with an error, a hint and no content`, async () => {
       const { code, stdout, stderr } = await run(['inspect', '-'], { input });
       assert.notEqual(code, 0);
       assert.equal(stdout, '');

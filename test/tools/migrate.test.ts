@@ -45,7 +45,7 @@ async function migrate(kind: string, spec: object, ...flags: string[]) {
 }
 
 describe('kubespiffe migrate spire', () => {
-  it('keeps what has a counterpart', async () => {
+  it('migrate spire keeps everything that has a counterpart', async () => {
     const spec = {
       spiffeIDTemplate: template,
       podSelector: { matchLabels: { app: 'web' } },
@@ -74,7 +74,7 @@ describe('kubespiffe migrate spire', () => {
     assert.match(err, /\n1 objects read, 1 written\n$/);
   });
 
-  it('says matchAllPods where nothing is selected, and leaves out what the controller manager fills in', async () => {
+  it('migrate spire writes matchAllPods if nothing is selected, and leaves out defaults of the controller manager', async () => {
     const { spec, err } = await migrate('ClusterSPIFFEID', {
       ...{ spiffeIDTemplate: template, podSelector: {}, ttl: '0s', jwtTtl: '0s', className: '' },
       workloadSelectorTemplates: [
@@ -86,7 +86,7 @@ describe('kubespiffe migrate spire', () => {
     assert.match(err, /^check: ClusterSPIFFEID web: it selects every pod of the cluster/m);
   });
 
-  it('makes selectors of workload selectors about pods, and narrows what was selected already', async () => {
+  it('migrate spire makes selectors of workload selectors about pods, and narrows the earlier selection', async () => {
     const { spec } = await migrate('ClusterSPIFFEID', {
       spiffeIDTemplate: template,
       podSelector: { matchLabels: { app: 'web' } },
@@ -170,16 +170,11 @@ describe('kubespiffe migrate spire', () => {
       },
       /the signer cannot use it: spec\.bundleEndpoint\.url .*http/,
     ],
-    [
-      'a trust domain that is none',
-      'ClusterFederatedTrustDomain',
-      { trustDomain: 'Partner' },
-      /trustDomain /,
-    ],
+    ['an invalid trust domain', 'ClusterFederatedTrustDomain', { trustDomain: 'Partner' }, /trustDomain /],
     ['the configuration of the controller manager', 'ControllerManagerConfig', {}, /not a resource/],
   ];
   for (const [what, kind, spec, says] of rows) {
-    it(`leaves out ${what}, says why, and ends with 1`, async () => {
+    it(`migrate spire leaves out ${what}, reports why, and ends with 1`, async () => {
       const { code, out, err } = await migrate(kind, spec);
       assert.deepEqual([code, out], [1, '']);
       assert.match(err, new RegExp(`^left out: ${kind} web: `));
@@ -187,7 +182,7 @@ describe('kubespiffe migrate spire', () => {
     });
   }
 
-  it('fills in the domain of the cluster', async () => {
+  it('migrate spire fills in the domain of the cluster', async () => {
     const dnsNameTemplates = ['{{ .PodMeta.Name }}.{{ .ClusterDomain }}'];
     const { spec } = await migrate(
       'ClusterSPIFFEID',
@@ -198,7 +193,7 @@ describe('kubespiffe migrate spire', () => {
     assert.deepEqual(spec.dnsNameTemplates, ['{{ .PodMeta.Name }}.cluster.local']);
   });
 
-  it('raises lifetimes to the least that is possible, leaves out rights at SPIRE, and says so', async () => {
+  it('migrate spire raises lifetimes to the minimum, leaves out rights at SPIRE, and reports both', async () => {
     const { spec, code, err } = await migrate('ClusterSPIFFEID', {
       ...{ spiffeIDTemplate: template, ttl: '10m', jwtTtl: '30s', admin: true, downstream: true },
       podSelector: { matchLabels: { a: 'b' } },
@@ -217,7 +212,7 @@ describe('kubespiffe migrate spire', () => {
     }
   });
 
-  it('names the settings that templates need', async () => {
+  it('migrate spire names the settings that templates need', async () => {
     const { err } = await migrate('ClusterSPIFFEID', {
       spiffeIDTemplate:
         'spiffe://{{ .TrustDomain }}/{{ .ClusterName }}/{{ index .PodMeta.Annotations "example.org/team" }}',
@@ -227,7 +222,7 @@ describe('kubespiffe migrate spire', () => {
     assert.match(err, /add example\.org\/team to the setting podAnnotations/);
   });
 
-  it('makes a registration of a static entry of pods', async () => {
+  it('migrate spire makes a registration of a static entry of pods', async () => {
     const { spec, err } = await migrate('ClusterStaticEntry', {
       ...{ spiffeID: 'spiffe://example.org/billing', parentID: 'spiffe://example.org/spire/agent/x' },
       ...{
@@ -246,7 +241,7 @@ describe('kubespiffe migrate spire', () => {
     assert.match(err, /parentID .* has no counterpart/);
   });
 
-  it('makes a FederatedTrustDomain of a federated trust domain', async () => {
+  it('migrate spire makes a FederatedTrustDomain of a federated trust domain', async () => {
     const [authority] = (await aPool({ trustDomain: 'partner.example' })).authorities;
     const trustDomainBundle = authority?.certificate ?? '';
     const url = 'https://partner.example/bundle';
@@ -267,7 +262,7 @@ describe('kubespiffe migrate spire', () => {
     });
   });
 
-  it('warns of pods that several registrations may match, and prints a List for programs', async () => {
+  it('migrate spire warns of pods that several registrations may match, and prints a List for programs', async () => {
     const input = ['one', 'two'].map((name) =>
       spire('ClusterSPIFFEID', { spiffeIDTemplate: template, podSelector: { matchLabels: { name } } }, name),
     );
@@ -283,7 +278,7 @@ describe('kubespiffe migrate spire', () => {
     assert.deepEqual([parse(asYaml.out), asYaml.err], [JSON.parse(out), err]);
   });
 
-  it('asks for one source', async () => {
+  it('migrate spire requires one source', async () => {
     for (const flags of [[], ['-f', '-', '--cluster']]) {
       const { code, err } = await run(['migrate', 'spire', ...flags], '');
       assert.deepEqual([code, /give either -f FILE or --cluster/.test(err)], [2, true]);

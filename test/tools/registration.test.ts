@@ -35,7 +35,7 @@ async function lint(input: string, ...args: string[]) {
 }
 
 describe('kubespiffe registration lint', () => {
-  it('accepts a good registration', async () => {
+  it('registration lint accepts a good registration', async () => {
     const { code, lines } = await lint(good);
     assert.deepEqual([code, lines], [0, ['1 registration, 0 errors, 0 warnings']]);
   });
@@ -49,13 +49,7 @@ describe('kubespiffe registration lint', () => {
       11,
       /error: .*conditions are not supported/,
     ],
-    [
-      'a field that is not known',
-      '  podSelector',
-      '  podSelectors',
-      8,
-      /error: .*podSelectors is not a field/,
-    ],
+    ['an unknown field', '  podSelector', '  podSelectors', 8, /error: .*podSelectors is not a field/],
     ['a missing template', `  ${template}\n`, '', 7, /error: .*spiffeIDTemplate is missing/],
     ['a duration that is too short', `  ${template}`, `  ${template}\n  ttl: 1m`, 12, /error: .*ttl .*1h/],
     [
@@ -90,7 +84,7 @@ describe('kubespiffe registration lint', () => {
     ],
   ];
   for (const [what, from, to, line, says] of rows) {
-    it(`names the line of ${what}`, async () => {
+    it(`registration lint names the line of ${what}`, async () => {
       const { code, lines } = await lint(good.replace(from, to));
       assert.match(lines[0] ?? '', new RegExp(`^standard input:${line}: `), lines[0]);
       assert.match(lines[0] ?? '', says);
@@ -98,7 +92,7 @@ describe('kubespiffe registration lint', () => {
     });
   }
 
-  it('finds two registrations that would leave their pods without a name', async () => {
+  it('registration lint finds two registrations that would leave their pods without a name', async () => {
     const { code, lines } = await lint(`${good}---${good.replace('name: web', 'name: api')}`);
     assert.equal(code, 1);
     assert.match(
@@ -109,7 +103,7 @@ describe('kubespiffe registration lint', () => {
     assert.equal((await lint(`${good}---${different}`)).code, 0);
   });
 
-  it('reports a template beside a field that cannot be used', async () => {
+  it('registration lint reports a template beside a field that cannot be used', async () => {
     const { lines } = await lint(
       good.replace('.PodMeta.Namespace', '.Pod').replace('spec:', 'spec:\n  ttl: 1m'),
     );
@@ -122,17 +116,17 @@ describe('kubespiffe registration lint', () => {
     );
   });
 
-  it('does not guess the namespace of a registration that names none', async () => {
+  it('registration lint does not guess the namespace of a registration without one', async () => {
     const { code, lines } = await lint(good.replace('  namespace: shop\n', ''));
     assert.deepEqual([code, lines], [0, ['1 registration, 0 errors, 0 warnings']]);
   });
 
-  it('finds a registration that appears twice', async () => {
+  it('registration lint finds a registration that appears twice', async () => {
     const { lines } = await lint(`${good}---${good}`);
     assert.match(lines[0] ?? '', /error: .*shop\/web is in standard input:2 already/);
   });
 
-  it('counts what a policy in the files grants', async () => {
+  it('registration lint counts what a policy in the files grants', async () => {
     const policy = `---
 apiVersion: kubespiffe.io/v1alpha1
 kind: ClusterRegistrationPolicy
@@ -150,7 +144,7 @@ spec:
     assert.match(lines[0] ?? '', /error: .*not below \/ns\/shop\/ or \/teams\/shop\//);
   });
 
-  it('reads a List as JSON, for programs too', async () => {
+  it('registration lint reads a List as JSON, for programs too', async () => {
     const object = {
       apiVersion: 'kubespiffe.io/v1alpha1',
       kind: 'ClusterWorkloadRegistration',
@@ -168,7 +162,7 @@ spec:
     assert.deepEqual([parse(asYaml.output), asYaml.code], [report, 1]);
   });
 
-  it('ends with 2, and the line, for a file that is not YAML', async () => {
+  it('registration lint ends with 2, and the line, for a file that is not YAML', async () => {
     const { code, lines } = await lint('kind: [\n');
     assert.equal(code, 2);
     assert.match(lines[0] ?? '', /^error: standard input: line \d+: not valid YAML/);
@@ -188,7 +182,7 @@ describe('kubespiffe registration what-if', () => {
   const inShop = { namespace: 'shop', isDeletion: false };
   const other = aWirePod([{}], { metadata: { name: 'api-0', namespace: 'shop', uid: 'u-2' } });
 
-  it('lists the pods that change name, and counts the others with a certificate', async () => {
+  it('registration what-if lists the pods that change name, and counts the others with a certificate', async () => {
     const plain = aWirePod([], { metadata: { name: 'plain-0', namespace: 'shop', uid: 'u-3' } });
     const world = await aWorld({ pods: [aWirePod(), other, plain] });
     const { changes, unchangedPods, objects } = whatIf(world, [inFile({})], inShop);
@@ -213,7 +207,7 @@ describe('kubespiffe registration what-if', () => {
     );
   });
 
-  it('lists a pod that gains a name where there is no default identity, and one that loses it again', async () => {
+  it('registration what-if lists a pod that gains a name without a default identity, and one that loses it again', async () => {
     const world = await aWorld({ pods: [aWirePod(), other] }, ['--default-identity', 'none']);
     const gained = whatIf(world, [inFile({})], inShop);
     assert.deepEqual(
@@ -227,7 +221,7 @@ describe('kubespiffe registration what-if', () => {
     );
   });
 
-  it('lists a pod that two registrations would fight for', async () => {
+  it('registration what-if lists a pod that two registrations with the same priority match', async () => {
     const world = await aWorld({ pods: [aWirePod()] });
     const { changes } = whatIf(world, [inFile({}), inFile({}, 'web-2')], inShop);
     assert.deepEqual(
@@ -236,13 +230,13 @@ describe('kubespiffe registration what-if', () => {
     );
   });
 
-  it('leaves a FederatedTrustDomain out, which `migrate spire` prints beside registrations', async () => {
+  it('registration what-if skips a FederatedTrustDomain, which migrate spire prints beside registrations', async () => {
     const world = await aWorld({});
     const partner = { ...inFile({}), kind: 'FederatedTrustDomain' };
     assert.deepEqual(whatIf(world, [inFile({}), partner], inShop).objects, ['WorkloadRegistration shop/web']);
   });
 
-  it('refuses an object that no name depends on', async () => {
+  it('registration what-if refuses an object that no name depends on', async () => {
     const world = await aWorld({});
     const secret = { ...inFile({}), kind: 'Secret' };
     assert.throws(() => whatIf(world, [secret], inShop), /web\.yaml:1: no name depends on Secret web/);

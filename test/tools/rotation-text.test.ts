@@ -29,24 +29,24 @@ describe('what comes next for an authority', () => {
     return [ca.kind, key.kind].map((kind) => describeNext(document, kind, facts, signer));
   };
 
-  it('is a reserve right after the pool was made, with the time at which it is to sign', async () => {
+  it('the next step after a pool was made is a reserve, with the time at which it is to sign', async () => {
     assert.deepEqual(await next(now, rotation), [
       'prepare a new authority in reserve, to sign from 2027-03-30T00:00:00Z (120d)',
       'prepare a new authority in reserve, to sign from 2026-12-30T00:00:00Z (30d)',
     ]);
   });
 
-  it('is made by the signer itself where the rotation is automatic', async () => {
+  it('the next step is taken by the signer itself if the rotation is automatic', async () => {
     const [text] = await next(now, { ...rotation, isAutomatic: true });
     assert.match(text ?? '', /\(120d\), which the signer does by itself$/);
   });
 
-  it('is due at once where the one that signs has signed for long enough', async () => {
+  it('the next step is due at once if the active authority has signed for long enough', async () => {
     const due = ['prepare a new authority', 'prepare a new authority'];
     assert.deepEqual(await next(now - 121 * day, rotation), due);
   });
 
-  it('is no rotation where the settings of the signer are not known, unless nothing signs', async () => {
+  it('the next step is no rotation if the settings of the signer are unknown, unless no authority signs', async () => {
     const none = 'no rotation is under way';
     assert.deepEqual(await next(now, undefined), [none, none]);
     assert.deepEqual(await next(now, undefined, { tainted: true }), ['prepare a new authority', none]);

@@ -75,14 +75,14 @@ const poolUnusable = {
 
 describe('what a pod has from a signer', () => {
   const rows: [what: string, read: Parameters<typeof aRead>[0], expected: Partial<Workload>[]][] = [
-    ['a name whose request is no longer there', {}, [{ state: 'named', names: [id], reason: null }]],
+    ['a name whose request was deleted', {}, [{ state: 'named', names: [id], reason: null }]],
     [
       'an open request that nothing prevents',
       { request: {} },
       [{ state: 'waiting', names: [id], reason: null }],
     ],
     [
-      'an open request that waits for something that only a replica knows',
+      'an open request that waits for a reason that only a replica knows',
       { request: {}, events: [poolUnusable] },
       [{ state: 'waiting', names: [id], reason: 'PoolUnusable', message: poolUnusable.message }],
     ],
@@ -92,7 +92,7 @@ describe('what a pod has from a signer', () => {
       [{ state: 'denied', reason: denied.reason, message: denied.message }],
     ],
     [
-      'no name, as nothing registers it',
+      'no name, because no registration selects it',
       { flags: ['--default-identity', 'none'] },
       [{ state: 'unnamed', names: [], reason: 'NotRegistered' }],
     ],
@@ -103,7 +103,7 @@ describe('what a pod has from a signer', () => {
     ],
   ];
   for (const [what, read, expected] of rows) {
-    it(`is ${what}`, async () => {
+    it(`a pod is shown with ${what}`, async () => {
       const found = workloadsOf(await aRead(read));
       assert.equal(found.length, expected.length);
       assert.partialDeepStrictEqual(found, expected);
@@ -128,7 +128,7 @@ it('a pod with an answered and a waiting request is shown as waiting', async () 
   }
 });
 
-describe('a pod that runs with a certificate, and whose registration is broken since', () => {
+describe('a running pod whose registration was broken after it got its certificate', () => {
   const issued = { ...denied, type: 'Issued', reason: 'Issued', message: '' };
   const aRunning = async (podUID = 'u-1') => {
     const now = Date.parse('2026-11-29T10:00:00Z') / 1000;
@@ -225,7 +225,7 @@ it('the view reveals nothing of the API server to a caller whose token cannot be
   }
 });
 
-describe('what is shown', () => {
+describe('reads of the view', () => {
   it('reading the view again and again needs one look at the clock of the API server', async () => {
     const { transport } = createScriptedApi();
     const listeners: number[] = [];

@@ -76,19 +76,19 @@ describe('who holds a certificate of a CA', () => {
       2,
       [[], []],
     ],
-    ['nobody knows of the second volume', [[2, 200]], 2, [[], ['shop/web-0']]],
+    ['the certificate of the second volume is unknown', [[2, 200]], 2, [[], ['shop/web-0']]],
     ['a pod that is known to hold one is not unknown too', [[1, 200]], 2, [['0200'], []]],
     ['nothing is known without requests', [], 1, [[], ['shop/web-0']]],
   ];
   for (const [what, shown, volumes, expected] of rows) {
-    it(what, () => assert.deepEqual(holders(shown, volumes), expected));
+    it(`holders of a certificate: ${what}`, () => assert.deepEqual(holders(shown, volumes), expected));
   }
 });
 
 const root = { keyId: Uint8Array.of(1, 2), sha256Hex: 'ab' } as unknown as CertificateFacts;
 
 describe('who has a name', () => {
-  it('joins the decision about a pod with its newest certificate and the root above it', async () => {
+  it('a holder of a name is shown with its newest certificate and the root above it', async () => {
     const world = await aWorld({ pods: [aWirePod()] });
     const answers = [anAnswer('u-1', id, 7200), anAnswer('u-1', id, 3600)];
     const { holders } = whoHas(id, allIdentities(world), answers, [root], now);
@@ -98,7 +98,7 @@ describe('who has a name', () => {
     assert.deepEqual(holders[0]?.certificate?.authority, { keyId: '0102', root: 'ab' });
   });
 
-  it('names a pod that has another name now and still holds a certificate', async () => {
+  it('a pod is listed that has another name now and still holds a certificate', async () => {
     const world = await aWorld({ pods: [aWirePod()], workloadregistrations: [aRegistration('web')] });
     const identities = allIdentities(world);
     const [before] = whoHas(id, identities, [anAnswer('u-1', id)], [], now).holders;
@@ -107,7 +107,7 @@ describe('who has a name', () => {
     assert.deepEqual([after?.getsIt, after?.registration, after?.certificate], [true, 'shop/web', null]);
   });
 
-  it('names a pod that is gone, or was replaced, as long as its certificate is valid', async () => {
+  it('a pod that was deleted or replaced is listed as long as its certificate is valid', async () => {
     const world = await aWorld({ pods: [aWirePod()] });
     const answers = [anAnswer('u-0', id), anAnswer('u-2', id, 3600, { podName: 'gone' })];
     const { holders } = whoHas(id, allIdentities(world), answers, [], now);
@@ -121,12 +121,12 @@ describe('who has a name', () => {
     );
   });
 
-  it('does not count a pod whose request the signer denies', async () => {
+  it('a pod is not listed if the signer denies its request', async () => {
     const world = await aWorld({ pods: [aWirePod([{ keyType: 'RSA2048' }])] });
     assert.deepEqual(whoHas(id, allIdentities(world), [], [], now).holders, []);
   });
 
-  it('does not count an expired certificate, nor a finished pod', async () => {
+  it('an expired certificate or a finished pod is not listed', async () => {
     const world = await aWorld({ pods: [aWirePod([{}], { status: { phase: 'Failed' } })] });
     assert.deepEqual(whoHas(id, allIdentities(world), [anAnswer('u-1', id, -1)], [], now).holders, []);
   });
@@ -160,7 +160,7 @@ describe('who has a name', () => {
     ['web.shop.svc', 'api.shop.svc', false],
   ];
   for (const [name, dnsName, has] of rows) {
-    it(`${has ? 'takes' : 'does not take'} ${dnsName} for ${name}`, () => {
+    it(`the name ${name} ${has ? 'includes' : 'does not include'} ${dnsName}`, () => {
       assert.equal(hasName({ uris: [], dnsNames: [dnsName] }, name), has);
     });
   }
