@@ -10,7 +10,7 @@ const chartFolder = join(manifests, 'chart');
 
 const folders = (await readComponents()).map(({ folder }) => folder);
 
-test('the schema has every setting and every component', async () => {
+test('the schema of the chart has every setting and every component', async () => {
   assert.equal(
     await readFile(join(chartFolder, 'values.schema.json'), 'utf8'),
     await chartSchema(),

@@ -144,13 +144,13 @@ const programSources = programFolders.flatMap(sources);
 const programImports = programFolders.flatMap(importsBelow);
 const isOurs = ({ to }: Import) => /\.tsx?$/.test(to);
 
-test('every folder of the program has its place in the house', () => {
+test('every folder of the program has its row in the house', () => {
   const folders = new Set(programSources.map(dirname));
   folders.delete('signer');
   assert.deepEqual([...folders].sort(), Object.keys(mayUse).sort());
 });
 
-test('what the list allows goes along the ways of docs/development.md', () => {
+test('the list of allowed imports agrees with docs/development.md', () => {
   const ways = waysOfProgram.trim().split('\n').map(stepsOf);
   const inHouse = (name: string) => (existsSync(join(root, 'signer', name)) ? `signer/${name}` : name);
   const ranks = ways.map(
@@ -177,7 +177,7 @@ test('imports go down the layers, never up, sub-folders included', () => {
   assert.deepEqual(wrong, []);
 });
 
-test('tools use what lies below the running signer', () => {
+test('tools use only what is below the running signer', () => {
   const wrong = importsBelow('tools')
     .filter(isOurs)
     .filter(({ from, to }) => !to.startsWith('tools/') && from !== toolsEntry)
@@ -212,7 +212,7 @@ const derFiles = [
   'spiffe/name-constraints.ts',
 ];
 
-test('only the hot path and what decides read or write DER with our own code', () => {
+test('only the hot path and the decisions read or write DER with our own code', () => {
   const users = [...programImports, ...importsBelow('tools')]
     .filter(({ to }) => to === 'spiffe/pki/der.ts' || to === 'spiffe/pki/der-writer.ts')
     .map(({ from }) => from)
@@ -220,7 +220,7 @@ test('only the hot path and what decides read or write DER with our own code', (
   assert.deepEqual([...new Set(users)].sort(), derFiles);
 });
 
-test('what decides does no input or output, and loads nothing that does', () => {
+test('decisions do no input or output, and load nothing that does', () => {
   assert.deepEqual(deciding, programSources.filter((file) => deciding.includes(file)).sort());
   const loaded = new Set(programSources.filter(isPure).flatMap((file) => [...loadedBy(file)]));
   const wrong = [...loaded]
@@ -231,7 +231,7 @@ test('what decides does no input or output, and loads nothing that does', () => 
   assert.deepEqual(wrong, []);
 });
 
-test('what decides, and the folders below, take time and randomness from their callers', () => {
+test('decisions, and the folders below, take time and randomness from their callers', () => {
   const pure = programSources.filter((file) => isPure(file) || dirname(file) === 'signer/authority');
   const clock = /new Date\(\)|Date\.now|performance\.now/;
   const randomness = /Math\.random|randomBytes|randomUUID|randomInt|getRandomValues/;
@@ -250,7 +250,7 @@ test('what decides, and the folders below, take time and randomness from their c
 const realClock =
   /new Date\(\)|Date\.now|performance\.now|Math\.random|(?<![.\w])set(Timeout|Interval)\(|AbortSignal\.timeout|node:timers/;
 
-test('the signer has its time and timers from Time alone', () => {
+test('only Time gives the signer its time and timers', () => {
   const wrong = programSources.filter(
     (file) =>
       file.startsWith('signer/') &&

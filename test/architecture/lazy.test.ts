@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { exported } from '../../scripts/npm-package.ts';
 import { loadedBy } from './loaded.ts';
 
-test('a signer in a pod that listens to nobody and sends no traces loads no YAML, and nothing of its endpoints and of OpenTelemetry', () => {
+test('a signer in a pod without listeners and traces loads no YAML, and nothing of its endpoints and OpenTelemetry', () => {
   const loaded = loadedBy('signer/process.ts');
   assert.ok(loaded.has('signer/issuance/controller.ts') && loaded.has('pino'));
   const unwanted = [...loaded].filter(
@@ -19,7 +19,7 @@ test('a signer in a pod that listens to nobody and sends no traces loads no YAML
   assert.ok(![...loadedBy('signer/token/endpoints.ts')].some((one) => one.startsWith('@opentelemetry/')));
 });
 
-test('a signer in a pod loads no HTTP/1.1 client: only proxies and federation need one', () => {
+test('a signer in a pod loads no HTTP/1.1 client, which only proxies and federation need', () => {
   const clients = [
     'node:http',
     'node:https',
@@ -36,7 +36,7 @@ test('a signer in a pod loads no HTTP/1.1 client: only proxies and federation ne
   );
 });
 
-test('the commands load the libraries for certificates only where they make or show one', () => {
+test('the commands load the libraries for certificates only if they make or show one', () => {
   const certificates = ['@peculiar/x509', 'reflect-metadata', 'pkijs', 'asn1js'];
   const loaded = loadedBy('tools/cli.ts');
   assert.ok(loaded.has('tools/commands/inspect.ts') && loaded.has('tools/commands/ca-create.ts'));
@@ -60,7 +60,7 @@ test('the sidecar loads no YAML and no gRPC clients, and HTTPS only with a token
   assert.ok(loadedBy('workload/api/token-endpoint.ts').has('node:https'));
 });
 
-test('the helper loads YAML, HTTP, HTTPS and pkijs only where its configuration needs them', () => {
+test('the helper loads YAML, HTTP, HTTPS and pkijs only if its configuration needs them', () => {
   const loaded = new Set(
     ['parse-config', 'run'].flatMap((part) => [...loadedBy(`workload/helper/${part}.ts`)]),
   );

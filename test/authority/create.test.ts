@@ -90,7 +90,7 @@ describe('a new root', () => {
   }
 
   for (const trustDomain of ['a'.repeat(255), '-begins-with-a-hyphen', 'x', '1.2.3.4', 'a_b.c-d']) {
-    it(`takes the trust domain ${trustDomain.slice(0, 30)} (${trustDomain.length} characters)`, async () => {
+    it(`a new root takes the trust domain ${trustDomain.slice(0, 30)} (${trustDomain.length} characters)`, async () => {
       const record = await createAuthority({ id: 'ca-1', trustDomain, now });
       const facts = factsOf(record.certificate);
       assert.deepEqual(facts.uris, [`spiffe://${trustDomain}`]);

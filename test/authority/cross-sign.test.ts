@@ -80,7 +80,7 @@ const done = await crossed();
 const short = await createAuthority({ id: 'ca-1', trustDomain, now, pathLength: 0 });
 
 describe('a root that another root has signed', () => {
-  it('signs at once, and those who have either root accept what it signs', async () => {
+  it('a cross-signed root signs at once, and verifiers with either root accept what it signs', async () => {
     const judges = await openJudges();
     const document = apply(done, ['trust', 'ca-2'], ['trust', 'ca-2-by-ca-1'], ['activate', 'ca-2-by-ca-1']);
     const chain = await issue(document);
@@ -105,7 +105,7 @@ describe('a root that another root has signed', () => {
     }
   });
 
-  it('has the name, the key and the limits of the new root, and ends with the earlier one', async () => {
+  it('a cross-certificate has the name, the key and the limits of the new root, and ends with the earlier one', async () => {
     const record = done.authorities.at(-1);
     assert.equal(record?.id, 'ca-2-by-ca-1');
     assert.equal(record?.state, 'prepared');
@@ -120,7 +120,7 @@ describe('a root that another root has signed', () => {
     assert.ok(cross.value.extensions.some(({ oid }) => oid === '2.5.29.30'));
   });
 
-  it('is tainted with the root that has its key', async () => {
+  it('a cross-certificate is tainted with the root that has its key', async () => {
     const tainted = apply(done, ['trust', 'ca-2'], ['taint', 'ca-2']);
     assert.deepEqual(
       tainted.authorities.map((each) => [each.id, each.tainted]),
@@ -156,7 +156,7 @@ describe('a root that another root has signed', () => {
     ['the old root may sign no CA', newPool(trustDomain, short, unpublished), /ca-1 has path length 0/],
   ];
   for (const [name, document, what] of rows) {
-    it(`is not made when ${name}`, async () => {
+    it(`a cross-certificate is not made when ${name}`, async () => {
       const outcome = await crossSign(document, { id: 'ca-2', by: 'ca-1', now });
       assert.ok(!outcome.ok);
       assert.match(outcome.what, what);

@@ -59,7 +59,7 @@ describe('authorities below one root', () => {
     assert.ok(writablePool(activated.document, now).ok);
   });
 
-  it('publishes the root once, and no intermediate', () => {
+  it('the root above two authorities is published once, and no intermediate', () => {
     const read = compilePool(
       newPool(trustDomain, active, below(second, 'ca-2', { state: 'trusted' })),
       trustDomain,
@@ -69,7 +69,7 @@ describe('authorities below one root', () => {
     assert.equal(read.pool.roots[0]?.selfIssued, true);
   });
 
-  it('retires and removes one without harm, as the root stays for the other', () => {
+  it('one of two authorities below a root is retired and removed without harm, because the root stays', () => {
     const pool = newPool(
       trustDomain,
       below(first, 'ca-1', { state: 'retiring', deactivatedAt: rfc3339(now) }),
@@ -84,7 +84,7 @@ describe('authorities below one root', () => {
     assert.equal(recordOf(apply(retired.document, 'remove', 'ca-1', published), 'ca-1'), undefined);
   });
 
-  it('says that a stolen key stays good for as long as the root does', () => {
+  it('the report of a stolen intermediate key says that it is usable as long as its root is trusted', () => {
     const pool = newPool(
       trustDomain,
       below(first, 'ca-1', { state: 'retiring', tainted: true, deactivatedAt: rfc3339(now) }),
@@ -97,7 +97,7 @@ describe('authorities below one root', () => {
     );
   });
 
-  it('taints one without the other, also when a copy is restored', () => {
+  it('one of two authorities below a root is tainted without the other, also when a copy is restored', () => {
     const pool = newPool(trustDomain, active, below(second, 'ca-2', { state: 'trusted' }));
     const tainted = apply(pool, 'taint', 'ca-1').document;
     const restored = restoredPool(pool, { live: tainted, now });
@@ -108,7 +108,7 @@ describe('authorities below one root', () => {
     );
   });
 
-  it('taints every authority with the stolen key, and lets none of them take over', () => {
+  it('every authority with the stolen key is tainted, and none of them takes over', () => {
     const selfSigned: AuthorityRecord = {
       ...below(second, 'ca-2', { state: 'trusted', publishedAt: rfc3339(now - 20 * day) }),
       ...{ certificate: renewed.certificate, intermediates: [] },
@@ -127,7 +127,7 @@ describe('authorities below one root', () => {
     assert.match(change.notes.join(), /nothing signs in its place/);
   });
 
-  it('keeps a root retired when a copy has another authority below it', () => {
+  it('a root stays retired when a copy has another authority below it', () => {
     const live = newPool(
       trustDomain,
       { ...below(first, 'ca-1'), state: 'retired' },

@@ -44,7 +44,7 @@ it('the life of an authority has what happened, until when something depends on 
   ]);
 });
 
-it('a bundle that was made anew says nothing of an authority that signs, and delays one that is to sign', async () => {
+it('a new bundle has no date for an authority that signs, and delays one that is to sign', async () => {
   const trustDomain = 'example.org';
   const first = await createAuthority({ id: 'ca-1', trustDomain, now: now - 2 * hour });
   const next = await createAuthority({ id: 'ca-2', trustDomain, now: now - hour });

@@ -65,13 +65,13 @@ const sha256Of = ({ certificate = '' }: AuthorityRecord) =>
   new X509Certificate(certificate).fingerprint256.replaceAll(':', '').toLowerCase();
 
 describe('the pool that a replica holds', () => {
-  it('signs nothing before the Secret was read', () => {
+  it('a replica signs nothing before the Secret was read', () => {
     const { verdict, ids } = holder();
     assert.equal(verdict(), 'PoolMissing');
     assert.equal(ids(), undefined);
   });
 
-  it('signs with the active authority and reports each change', () => {
+  it('a replica signs with the active authority and reports each change', () => {
     const { subject, verdict, changes } = holder();
     subject.offer(secretOf(a), now);
     assert.equal(verdict(), 'a');
@@ -86,7 +86,7 @@ describe('the pool that a replica holds', () => {
     ['is emptied', { metadata: { name: 'pool' }, data: {} }, 'PoolEmpty'],
     ['becomes unreadable', broken, 'PoolMalformed'],
   ] as const) {
-    it(`keeps the last good pool for the bundles, and signs nothing, when the Secret ${name}`, () => {
+    it(`a replica keeps the last good pool for the bundles, and signs nothing, when the Secret ${name}`, () => {
       const { subject, verdict, ids } = holder();
       subject.offer(secretOf(a), now);
       subject.offer(secret, now);
@@ -97,7 +97,7 @@ describe('the pool that a replica holds', () => {
     });
   }
 
-  it('keeps the last good pool when it is replaced by one that has expired', async () => {
+  it('a replica keeps the last good pool when it is replaced by one that has expired', async () => {
     const { subject, verdict, ids } = holder();
     const expired = await authority('old', { from: now - 100 * hour });
     subject.offer(secretOf(a), now);
@@ -106,7 +106,7 @@ describe('the pool that a replica holds', () => {
     assert.deepEqual(ids(), ['a']);
   });
 
-  it('takes in a pool whose active authority is in its last hour if no root is lost by it', async () => {
+  it('a replica accepts a pool whose active authority is in its last hour if no root is lost by it', async () => {
     const { subject, verdict, ids } = holder();
     subject.offer(secretOf(a), now);
     const late = now + 47 * hour + 1;
@@ -119,14 +119,14 @@ describe('the pool that a replica holds', () => {
     assert.equal(verdict(late), 'next');
   });
 
-  it('finds by itself that its authority has expired', () => {
+  it('a replica finds by itself that its authority has expired', () => {
     const { subject, verdict, ids } = holder();
     subject.offer(secretOf(a), now);
     assert.equal(verdict(now + 49 * hour), 'PoolExpired');
     assert.deepEqual(ids(), ['a']);
   });
 
-  it('finds by itself that a pool has become valid', async () => {
+  it('a replica finds by itself that a pool has become valid', async () => {
     const { subject, verdict, ids, changes } = holder();
     const future = await authority('future', { from: now + 3 * hour });
     subject.offer(secretOf(future), now);
@@ -138,14 +138,14 @@ describe('the pool that a replica holds', () => {
     assert.equal(changes.count, before + 1);
   });
 
-  describe('of a replica that has just started', () => {
+  describe('a replica that has just started', () => {
     const untimely: [name: string, at: number, reason: string][] = [
       ['in its last hour', now + 47 * hour + 1, 'AuthorityExpiring'],
       ['past its end', now + 49 * hour, 'PoolExpired'],
       ['before its beginning', now - 24 * hour, 'PoolNotYetValid'],
     ];
     for (const [name, at, reason] of untimely) {
-      it(`publishes one ${name}, with all that is new in it, and signs no certificate with it`, () => {
+      it(`a new replica publishes a pool ${name}, with all new roots in it, and signs no certificate with it`, () => {
         for (const inBundle of [[], [a], [a, b]]) {
           const { subject, verdict, ids } = holder(inBundle);
           subject.offer(secretOf(a, { ...b, state: 'trusted' }), at);
@@ -155,7 +155,7 @@ describe('the pool that a replica holds', () => {
         }
       });
 
-      it(`takes in none ${name} that lacks a published root, as long as it is published`, () => {
+      it(`a new replica accepts no pool ${name} that lacks a published root, as long as it is published`, () => {
         const { subject, verdict, ids, sight, changes } = holder([a, b]);
         subject.offer(secretOf(a), at);
         assert.equal(verdict(at), reason);
@@ -169,7 +169,7 @@ describe('the pool that a replica holds', () => {
       });
     }
 
-    it('waits until it knows what is published', () => {
+    it('a new replica waits until it knows what is published', () => {
       const at = now + 49 * hour;
       const { subject, verdict, ids, sight } = holder();
       subject.offer(secretOf(a), at);
@@ -180,7 +180,7 @@ describe('the pool that a replica holds', () => {
       assert.deepEqual(ids(), ['a']);
     });
 
-    it('compares a later pool with the pool that it uses, and not with the current bundle', () => {
+    it('a new replica compares a later pool with the pool that it uses, and not with the current bundle', () => {
       const at = now + 49 * hour;
       const { subject, ids, sight } = holder([a]);
       subject.offer(secretOf(a, { ...b, state: 'trusted' }), at);
@@ -191,7 +191,7 @@ describe('the pool that a replica holds', () => {
     });
   });
 
-  it('signs nothing with a tainted authority, nor when none is active, and keeps their roots', () => {
+  it('a new replica signs nothing with a tainted authority, nor when none is active, and keeps their roots', () => {
     const { subject, verdict } = holder();
     subject.offer(secretOf({ ...a, tainted: true }, { ...b, state: 'trusted' }), now);
     assert.equal(verdict(), 'PoolNotSigning');
@@ -201,13 +201,13 @@ describe('the pool that a replica holds', () => {
     assert.equal(subject.current()?.roots.length, 1);
   });
 
-  describe('whose sequence does not follow', () => {
+  describe('a pool whose sequence does not follow', () => {
     const unraised: [name: string, secret: Secret][] = [
       ['an older copy of it', secretAt(4, a)],
       ['other content under its sequence', secretAt(5, a)],
     ];
     for (const [name, secret] of unraised) {
-      it(`keeps the last good pool for the bundles, and signs nothing, after ${name}`, () => {
+      it(`a replica keeps the last good pool for the bundles, and signs nothing, after ${name}`, () => {
         const { subject, verdict, ids } = holder();
         subject.offer(secretAt(5, a, { ...b, state: 'trusted' }), now);
         subject.offer(secret, now);
@@ -220,7 +220,7 @@ describe('the pool that a replica holds', () => {
         assert.equal(subject.current()?.roots.length, 1);
       });
 
-      it(`takes nothing from ${name} when it has just started, and others have published the pool`, () => {
+      it(`a new replica takes nothing from ${name} if others have published the pool`, () => {
         const published = parsePool(secretAt(5, a, { ...b, state: 'trusted' }), { trustDomain, now });
         assert.ok(published.ok);
         const { subject, verdict, ids } = holder(undefined, markOf(published.pool));
@@ -230,7 +230,7 @@ describe('the pool that a replica holds', () => {
       });
     }
 
-    it('takes the same pool again, and one in which an authority has been tainted', () => {
+    it('a replica accepts the same pool again, and one in which an authority has been tainted', () => {
       const { subject, verdict } = holder();
       subject.offer(secretAt(5, a, { ...b, state: 'trusted' }), now);
       subject.offer(undefined, now);
@@ -240,7 +240,7 @@ describe('the pool that a replica holds', () => {
       assert.equal(verdict(), 'PoolNotSigning');
     });
 
-    it('does not ripen, and replaces nothing in the last hour of its authority either', async () => {
+    it('a pool with a wrong sequence does not become valid later, and replaces nothing in the last hour either', async () => {
       const { subject, verdict, ids } = holder();
       subject.offer(secretAt(5, a), now);
       subject.offer(secretAt(4, await authority('future', { from: now + 3 * hour })), now);
@@ -252,8 +252,8 @@ describe('the pool that a replica holds', () => {
     });
   });
 
-  describe('that lacks a root which is published', () => {
-    it('keeps the last good pool for the bundles, and signs nothing, until the pool names the root', () => {
+  describe('a pool that lacks a published root', () => {
+    it('a replica keeps the last good pool for the bundles, and signs nothing, until the pool names the root', () => {
       const { subject, verdict, ids } = holder();
       subject.offer(secretOf(a), now);
       subject.offer(secretOf(b), now);
@@ -266,14 +266,14 @@ describe('the pool that a replica holds', () => {
       assert.equal(subject.current()?.roots.length, 2);
     });
 
-    it('takes the root out once the pool has it as retired, even if the bundle still shows it', () => {
+    it('a published root is removed once the pool has it as retired, even if the bundle still shows it', () => {
       const { subject, verdict } = holder([a], { sequence: 1, content: 'other' });
       subject.offer(secretAt(2, { ...a, state: 'retired' }, b), now);
       assert.equal(verdict(), 'b');
       assert.equal(subject.current()?.roots.length, 1);
     });
 
-    it('takes the root out once it has ended', async () => {
+    it('a published root is removed once it has ended', async () => {
       const { subject, verdict, ids } = holder();
       const later = now + 49 * hour;
       subject.offer(secretOf(a), now);
@@ -282,7 +282,7 @@ describe('the pool that a replica holds', () => {
       assert.deepEqual(ids(), ['next']);
     });
 
-    it('is refused by a replica that has just started, as the bundle shows the root', () => {
+    it('a pool without a published root is refused by a new replica, because the bundle shows the root', () => {
       const { subject, verdict, ids, sight, changes } = holder([a], { sequence: 1, content: 'other' });
       subject.offer(secretAt(2, b), now);
       assert.equal(verdict(), 'PoolRootsMissing');
@@ -293,7 +293,7 @@ describe('the pool that a replica holds', () => {
       assert.equal(changes.count, before + 1);
     });
 
-    it('takes the pool of which the bundle was made, with a foreign root beside it', () => {
+    it('a new replica takes the pool of which the bundle was made, with a foreign root beside it', () => {
       const parsed = parsePool(secretAt(2, b), { trustDomain, now });
       assert.ok(parsed.ok);
       const { subject, verdict } = holder([a, b], markOf(parsed.pool));
@@ -301,7 +301,7 @@ describe('the pool that a replica holds', () => {
       assert.equal(verdict(), 'b');
     });
 
-    it('ignores a foreign root that comes into the bundle while it runs', () => {
+    it('a replica ignores a foreign root that comes into the bundle while it runs', () => {
       const { subject, verdict, sight } = holder();
       subject.offer(secretAt(2, b), now);
       sight.inBundle = [a];
@@ -311,7 +311,7 @@ describe('the pool that a replica holds', () => {
     });
   });
 
-  it('takes a pool again once a forged mark of the bundle is put right', () => {
+  it('a replica takes a pool again once a forged mark of the bundle is corrected', () => {
     const { subject, verdict, sight } = holder(undefined, { sequence: 999, content: 'forged' });
     subject.offer(secretAt(5, a), now);
     assert.equal(verdict(), 'PoolSequenceNotRaised');

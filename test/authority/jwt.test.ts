@@ -162,7 +162,7 @@ describe('the JWT authorities of a pool', () => {
   });
 });
 
-describe('a JWT key signs', () => {
+describe('the time from which a JWT key signs', () => {
   const delay = 900;
   const later = (at: number, changes: Partial<AuthorityRecord> = {}): AuthorityRecord => ({
     ...other,
@@ -181,7 +181,7 @@ describe('a JWT key signs', () => {
   const { publishedAt: __, ...undated } = old;
 
   const rows: [name: string, records: AuthorityRecord[], at: number, expected: string][] = [
-    ['at once where it is as old as its pool', [es256], now, 'jwt-es256-1'],
+    ['at once if it is as old as its pool', [es256], now, 'jwt-es256-1'],
     [
       'not before it was published, not even then',
       [es256],
@@ -220,7 +220,7 @@ describe('a JWT key signs', () => {
       'JwtKeyTooNew pool.authorities[2].publishedAt',
     ],
     [
-      'never where nobody says when it was published',
+      'never without the time of its publication',
       [old, unpublished],
       added + hour,
       'JwtKeyTooNew pool.authorities[2].publishedAt',
@@ -240,7 +240,7 @@ describe('a JWT key signs', () => {
     ['never for another algorithm', [rs256], now, 'PoolNotSigning pool.authorities'],
   ];
   for (const [name, records, at, expected] of rows) {
-    it(name, () => assert.equal(verdict(records, at), expected));
+    it(`a JWT key signs ${name}`, () => assert.equal(verdict(records, at), expected));
   }
 
   it('a JWT key signs after the longest of three refresh hints, the age of a JWKS from a slow replica, and the setting', () => {
@@ -316,7 +316,7 @@ describe('the pool that a replica holds', () => {
     assert.equal(verdict(), 'PoolMissing');
   });
 
-  it('a replica goes on signing tokens when its CA has expired', () => {
+  it('a replica still signs tokens when its CA has expired', () => {
     const { holder, verdict } = held();
     holder.offer(secretOf(ca, es256), now);
     assert.equal(verdict(now + 400 * 24 * hour), 'jwt-es256-1');

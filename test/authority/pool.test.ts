@@ -191,7 +191,7 @@ const rows: Row[] = [
     remedy: /restore/,
   },
   {
-    name: 'a time that is none',
+    name: 'a time that is not a time',
     secret: poolOf([record(root, { createdAt: 'yesterday' })]),
     reason: 'PoolMalformed',
     field: 'pool.authorities[0].createdAt',
@@ -339,7 +339,7 @@ const rows: Row[] = [
     remedy: /a key of one of these types: ECDSA P-256/,
   },
   {
-    name: 'a certificate that is none',
+    name: 'a certificate that is not a certificate',
     secret: poolOf([
       record(root, { certificate: '-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n' }),
     ]),

@@ -19,7 +19,7 @@ const inPreview = async (): Promise<AuthorityRecord> => ({
 const next = await inPreview();
 
 describe('the verification of a CA in preview', () => {
-  it('is recorded for the CA whose certificate was verified, and not for another one that got its id', async () => {
+  it('a verification is recorded for the CA whose certificate was verified, and not for a later one with its id', async () => {
     const test = await testCertificate(newPool(trustDomain, first, next), 'ca-2', now, randomBytes);
     assert.ok(test.ok, JSON.stringify(test));
     const same = markVerified(newPool(trustDomain, first, next), next, now);
@@ -30,7 +30,7 @@ describe('the verification of a CA in preview', () => {
     assert.match(other.what, /ca-2 is not the one whose certificate was verified/);
   });
 
-  it('is refused for a CA that is tainted, which signs nothing any more', async () => {
+  it('a verification is refused for a CA that is tainted, which no longer signs', async () => {
     const pool = newPool(trustDomain, first, { ...next, tainted: true });
     for (const outcome of [
       await testCertificate(pool, 'ca-2', now, randomBytes),
@@ -41,7 +41,7 @@ describe('the verification of a CA in preview', () => {
     }
   });
 
-  it('signs nothing where that cannot be recorded', async () => {
+  it('a CA in preview signs no test certificate if that cannot be recorded', async () => {
     const refuse = async () => {
       const call = { method: 'GET', path: '/api/v1/namespaces/kubespiffe/configmaps/pool-signed-until' };
       throw new ApiStatusError(call, { status: 403, body: {}, retryAfterMs: undefined });

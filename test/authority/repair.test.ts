@@ -39,7 +39,7 @@ function rootsOf(document: PoolDocument): Published['roots'] {
 }
 
 describe('the examination of a pool', () => {
-  it('finds nothing in a sound one, and changes nothing', () => {
+  it('the examination of a sound pool finds nothing, and changes nothing', () => {
     const { findings, document } = examine(pool, { roots: rootsOf(pool), sequence: pool.sequence });
     assert.deepEqual(findings, []);
     assert.deepEqual(document, pool);
@@ -97,7 +97,7 @@ describe('the examination of a pool', () => {
     ],
   ];
   for (const [name, broken, field, repair] of repairable) {
-    it(`repairs ${name}`, () => {
+    it(`the examination of a pool repairs ${name}`, () => {
       const { findings, document } = examine(broken);
       assert.match(findings[0]?.problem.field ?? '', field);
       assert.match(findings[0]?.repair ?? 'none', repair);
@@ -107,7 +107,7 @@ describe('the examination of a pool', () => {
     });
   }
 
-  it('adds the published roots that the pool lacks, and raises its sequence above theirs', () => {
+  it('the examination adds the published roots that the pool lacks, and raises its sequence above theirs', () => {
     const roots = rootsOf(newPool(trustDomain, { ...third, state: 'trusted' }, first));
     const { findings, document } = examine(pool, { roots, sequence: now + 5 });
     assert.deepEqual(
@@ -130,7 +130,7 @@ describe('the examination of a pool', () => {
     ['a state of a newer version', JSON.stringify(withChanges(1, { state: 'sleeping' }))],
   ];
   for (const [name, json] of beyond) {
-    it(`leaves to a person: ${name}`, () => {
+    it(`the examination of a pool leaves to a person: ${name}`, () => {
       const { findings, document } = examinePool(json, nothing, { now });
       assert.equal(document, undefined);
       assert.equal(findings.at(-1)?.repair, undefined);

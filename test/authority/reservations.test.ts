@@ -25,7 +25,7 @@ function world() {
 }
 
 describe('a replica that signs', () => {
-  it('makes no call for a certificate: 100,000 in a day take a raise every half step', async () => {
+  it('a replica makes no call for a certificate: 100,000 in a day need a raise of the record every half step', async () => {
     const { api, time, replica } = world();
     api.data = { key: writeSignedUntil(startsAt) };
     const { reserve } = replica();
@@ -41,21 +41,21 @@ describe('a replica that signs', () => {
     assert.ok(api.calls.length <= raises + 2, `${api.calls.length} calls, ${raises} half steps`);
   });
 
-  it('raises once for many that wait', async () => {
+  it('a replica raises the record once for many waiting certificates', async () => {
     const { api, replica } = world();
     const { reserve } = replica();
     await Promise.all(Array.from({ length: 1_000 }, (_, i) => reserve(ca, startsAt + 3600 + i)));
     assert.ok(api.calls.length <= 5, api.calls.join());
   });
 
-  it('covers what may have been signed before the record began', async () => {
+  it('a raise covers what may have been signed before the record began', async () => {
     const { api, replica } = world();
     await replica().reserve(ca, startsAt + day);
     const until = readSignedUntil(api.data).get('ca');
     assert.equal(until, startsAt + longestCertificateSeconds);
   });
 
-  it('signs nothing while the record cannot be raised, and goes on when it can', async () => {
+  it('a replica signs nothing while the record cannot be raised, and signs again when it can', async () => {
     const { api, replica } = world();
     const { reserve } = replica();
     api.fate = () => 'refused';
@@ -65,7 +65,7 @@ describe('a replica that signs', () => {
     assert.equal(reserve(ca, startsAt + day), undefined);
   });
 
-  it('needs no answer to a raise in the background, and tries again 2 s after a failure', async () => {
+  it('a replica needs no answer to a raise in the background, and tries again 2 s after a failure', async () => {
     const { api, time, replica } = world();
     api.data = { key: writeSignedUntil(startsAt) };
     const { reserve } = replica();
@@ -85,7 +85,7 @@ describe('a replica that signs', () => {
     assert.ok((readSignedUntil(api.data).get('key') ?? 0) >= late + signedUntilStepSeconds);
   });
 
-  it('puts back what it knows where the record was put back to an older state', async () => {
+  it('a replica restores what it knows if the record was reset to an older state', async () => {
     const { api, replica } = world();
     api.data = { key: writeSignedUntil(startsAt) };
     const { reserve } = replica();

@@ -63,7 +63,7 @@ test('an authority that only the live pool has is kept with its key, and no long
   assert.deepEqual(kept, [retiring]);
 });
 
-test('it goes on signing where the copy has none of its kind, or one that was tainted since', () => {
+test('an authority still signs if the copy has none of its kind, or one that was tainted since', () => {
   const tainted = { ...ca, state: 'retiring' as const, tainted: true };
   const live = { ...copy, authorities: [tainted, newer, key] };
   const { pool, stillTainted } = restoredPool({ ...copy, authorities: [ca] }, { live, now });
@@ -71,7 +71,7 @@ test('it goes on signing where the copy has none of its kind, or one that was ta
   assert.deepEqual(stillTainted, ['ca-1']);
 });
 
-test('it gets another id where the copy has given its own to another authority', () => {
+test('an authority gets another id if the copy has given its own to another authority', () => {
   const ids = (id: string) => {
     const known = { live: { ...copy, authorities: [{ ...newer, id }] }, now };
     const { authorities } = restoredPool({ ...copy, authorities: [{ ...ca, id }] }, known).pool;
@@ -82,7 +82,7 @@ test('it gets another id where the copy has given its own to another authority',
   assert.deepEqual(ids(long), [long, `${'x'.repeat(59)}-2`]);
 });
 
-test('what was retired since the copy was made stays retired, and its key does not come back', () => {
+test('a retirement since the copy was made is kept, and the key does not come back', () => {
   const { privateKey: _, ...anchor } = ca;
   const retired = { ...anchor, state: 'retired' as const };
   const live = { ...copy, authorities: [retired, newer, key] };
@@ -96,7 +96,7 @@ test('what was retired since the copy was made stays retired, and its key does n
   assert.deepEqual(restoredPool({ ...copy, authorities: [newer, key] }, { live, now }).kept, []);
 });
 
-test('a retired one goes on to say where its key is kept outside of the pool', () => {
+test('a retired authority keeps the reference to its key outside of the pool', () => {
   const { privateKey: _, ...anchor } = ca;
   const inToken = { ...anchor, keyRef: 'pkcs11:token=kubespiffe;object=ca-1' };
   const retired = { ...inToken, state: 'retired' as const };
@@ -105,7 +105,7 @@ test('a retired one goes on to say where its key is kept outside of the pool', (
   assert.deepEqual(pool.authorities, [retired, key, newer]);
 });
 
-test('what is published in the live pool stays so, with the times of that', () => {
+test('authorities that the live pool publishes stay published, with their times', () => {
   const prepared = { ...newer, id: 'next', state: 'prepared' as const };
   const { pool, kept } = restoredPool(
     { ...copy, authorities: [ca, prepared, key] },
@@ -118,7 +118,7 @@ test('what is published in the live pool stays so, with the times of that', () =
   );
 });
 
-test('restoring any pool over any other loses no key, no place in the bundles and no taint', async () => {
+test('a restore of any pool over any other loses no key, no place in the bundles and no taint', async () => {
   const materials: readonly AuthorityRecord[] = [
     ca,
     newer,
@@ -175,7 +175,7 @@ test('restoring any pool over any other loses no key, no place in the bundles an
   );
 });
 
-test('all else is as in the copy', () => {
+test('a restore keeps everything else as in the copy', () => {
   const { pool, stillTainted } = restoredPool(copy, { live: { ...copy, authorities: [key] }, now });
   assert.deepEqual({ ...pool, sequence: copy.sequence }, copy);
   assert.deepEqual(stillTainted, []);

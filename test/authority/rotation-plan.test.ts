@@ -74,7 +74,7 @@ async function history(
 }
 
 describe('a rotation by policy', () => {
-  it('keeps a CA in reserve, lets it sign after caActivateAfter, and retires the one before', async () => {
+  it('a rotation keeps a CA in reserve, lets it sign after caActivateAfter, and retires the one before', async () => {
     assert.deepEqual(await history(newPool(trustDomain, first), 'X509', usual, now + 370 * day), [
       '0.0d prepare',
       '0.0d trust ca-2',
@@ -95,7 +95,7 @@ describe('a rotation by policy', () => {
     ]);
   });
 
-  it('prepares late where that is wanted, and shows the root in the preview bundle first', async () => {
+  it('a rotation prepares late if that is wanted, and shows the root in the preview bundle first', async () => {
     const policy = { ...usual, prepareAfterSeconds: 100 * day, previewSeconds: 2 * day };
     assert.deepEqual(await history(newPool(trustDomain, first), 'X509', policy, now + 119 * day), [
       '100.0d prepare',
@@ -104,7 +104,7 @@ describe('a rotation by policy', () => {
     ]);
   });
 
-  it('leaves the preview bundle only when a peer has verified a certificate by it', async () => {
+  it('a CA leaves the preview bundle only when a peer has verified a certificate by it', async () => {
     const policy = { ...usual, requiresVerification: true };
     const [, preview, blocked] = await history(newPool(trustDomain, first), 'X509', policy, now + day);
     assert.equal(preview, '0.0d preview ca-2');
@@ -118,7 +118,7 @@ describe('a rotation by policy', () => {
     });
   });
 
-  it('replaces JWT keys, and none of a kind that signs nothing', async () => {
+  it('a rotation replaces JWT keys, and none of a kind that signs nothing', async () => {
     const pool = newPool(trustDomain, first, jwt);
     assert.deepEqual(rotatedKinds(pool), ['X509', 'JWT-ES256']);
     assert.deepEqual(await history(pool, 'JWT-ES256', usual, now + 31 * day), [
@@ -131,13 +131,13 @@ describe('a rotation by policy', () => {
     ]);
   });
 
-  it('replaces a CA that ends early while it can still sign certificates of full length', async () => {
+  it('a rotation replaces a CA that ends early while it can still sign certificates of full length', async () => {
     const short = await createAuthority({ id: 'ca-1', trustDomain, now, lifetimeSeconds: 20 * day });
     const lines = await history(newPool(trustDomain, short), 'X509', usual, now + 19 * day);
     assert.equal(lines[2], '18.0d activate ca-2');
   });
 
-  it('lets the one in reserve sign in place of a tainted one, and makes another if there is none', async () => {
+  it('a rotation lets the reserve sign in place of a tainted one, and makes another if there is none', async () => {
     const tainted = { ...first, tainted: true };
     const step = (...records: AuthorityRecord[]) =>
       policyStep(newPool(trustDomain, tainted, ...records), 'X509', { now, timing, policy: usual });
@@ -153,7 +153,7 @@ describe('a rotation by policy', () => {
     });
   });
 
-  it('does not put a root of its own in place of a CA below that of a company', () => {
+  it('a rotation does not replace a CA below that of a company by a root of its own', () => {
     const below = { ...first, intermediates: [first.certificate ?? ''] };
     const at = now + 119 * day;
     const step = policyStep(newPool(trustDomain, below), 'X509', { now: at, timing, policy: usual });
@@ -162,7 +162,7 @@ describe('a rotation by policy', () => {
     assert.match(step.remedy, /before 2027-03-29T12:00:00Z/);
   });
 
-  it('asks the CA above, where it may, a week ahead, and goes on while the request has no answer', async () => {
+  it('a rotation asks the CA above a week ahead, if it may, and continues while the request has no answer', async () => {
     const below = newPool(trustDomain, { ...first, intermediates: [first.certificate ?? ''] });
     const policy = { ...usual, hasUpstream: true, prepareAfterSeconds: 120 * day };
     const stepAt = (document: PoolDocument, at: number) =>
@@ -180,7 +180,7 @@ describe('a rotation by policy', () => {
     assert.equal(stepAt(byHand.document, now)?.kind, 'wait', 'a person made that request');
   });
 
-  it('asks for no further CA while one is in reserve that was too short from the beginning', async () => {
+  it('a rotation asks for no further CA while one is in reserve that was too short from the beginning', async () => {
     const policy = { ...usual, hasUpstream: true };
     const stepWith = async (lifetimeSeconds: number, at: number) => {
       const made = await createAuthority({ id: 'ca-2', trustDomain, now, lifetimeSeconds });
@@ -210,7 +210,7 @@ describe('a rotation while no authority is active', () => {
   ] as const;
 
   for (const [how, stop] of waysToStop) {
-    it(`puts no root of its own in place of a CA below that of a company that was ${how}`, () => {
+    it(`a rotation makes no root in place of a CA below that of a company that was ${how}`, () => {
       const below = { ...first, intermediates: [first.certificate ?? ''] };
       const document = stop(newPool(trustDomain, below), 'ca-1');
       const step = policyStep(document, 'X509', { now: at, timing, policy: usual });
@@ -219,7 +219,7 @@ describe('a rotation while no authority is active', () => {
       assert.match(step.remedy, /bring in the next CA now/);
     });
 
-    it(`makes no key in the pool in place of one that is kept outside and was ${how}`, async () => {
+    it(`a rotation makes no key in the pool in place of one that is kept outside and was ${how}`, async () => {
       const { privateKey: _, ...rest } = first;
       const outside = { ...rest, keyRef: 'pkcs11:token=kubespiffe;object=ca-1' };
       const document = stop(newPool(trustDomain, outside), 'ca-1');
@@ -230,7 +230,7 @@ describe('a rotation while no authority is active', () => {
       );
     });
 
-    it(`makes a CA with the limits of the one that was ${how}`, async () => {
+    it(`a rotation makes a CA with the limits of the one that was ${how}`, async () => {
       const limited = await createAuthority({
         ...{ id: 'ca-1', trustDomain, now, keyType: 'ecdsa-p384', pathLength: 0, onlyTrustDomain: true },
       });
@@ -245,7 +245,7 @@ describe('a rotation while no authority is active', () => {
       assert.deepEqual([keyType, signing.pathLen, limitsUris(signing)], ['ECDSA P-384', 0, true]);
     });
 
-    it(`lets the JWT key in reserve sign in place of one that was ${how}`, async () => {
+    it(`a rotation lets the JWT key in reserve sign in place of one that was ${how}`, async () => {
       const made = await createJwtAuthority({ key: 'es256', now, id: 'jwt-2' });
       const { activatedAt: _, ...rest } = made;
       const standby: AuthorityRecord = { ...rest, state: 'trusted', publishedAt: rfc3339(at - 60) };
@@ -257,7 +257,7 @@ describe('a rotation while no authority is active', () => {
     });
   }
 
-  it('keeps the one that signed last until another signs, so that the next one is like it', () => {
+  it('a rotation keeps the last authority that signed until another signs, so that the next one is like it', () => {
     const document = after(newPool(trustDomain, first, jwt), ['taint', jwt.id], ['untaint', jwt.id]);
     const facts = { now: at + 90 * day, timing, policy: usual };
     assert.deepEqual(policySteps(document, 'JWT-ES256', facts), [{ kind: 'prepare' }]);
@@ -272,14 +272,14 @@ describe('the check of a policy', () => {
     [{ previewSeconds: 121 * day }, 'caActivateAfter', /caPreviewFor 121d/],
     [{ jwtActivateAfterSeconds: 899 }, 'jwtKeyActivateAfter', /is 899s, .* at least 15m/],
   ] as [Partial<RotationPolicy>, string | undefined, RegExp][]) {
-    it(`${setting ? 'refuses' : 'accepts'} ${JSON.stringify(change)}`, () => {
+    it(`the check of a rotation policy ${setting ? 'refuses' : 'accepts'} ${JSON.stringify(change)}`, () => {
       const problem = policyProblem({ ...usual, ...change }, timing);
       assert.equal(problem?.setting, setting);
       assert.match(problem?.message ?? '', words);
     });
   }
 
-  it('accepts the defaults with the longest certificates that Kubernetes allows', () => {
+  it('the check of a rotation policy accepts the defaults with the longest certificates of Kubernetes', () => {
     assert.equal(policyProblem(usual, { ...timing, certificateSeconds: 91 * day }), undefined);
   });
 });

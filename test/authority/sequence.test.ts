@@ -26,7 +26,7 @@ describe('a pool that takes the place of one that was published', () => {
   const published = markOf(compile(5, ca, key));
   const rows: [name: string, pool: Pool, says: RegExp | undefined][] = [
     ['may raise the sequence without a change', compile(6, ca, key), undefined],
-    ['may raise it with a change', compile(6, ca), undefined],
+    ['may raise the sequence with a change', compile(6, ca), undefined],
     ['may be the same', compile(5, ca, key), undefined],
     ['may stand in another order', compile(5, key, ca), undefined],
     ['may be tainted, which is not published', compile(5, { ...ca, tainted: true }, key), undefined],
@@ -43,10 +43,10 @@ describe('a pool that takes the place of one that was published', () => {
       compile(4, ca, key),
       /is 4, and a pool of sequence 5 was published/,
     ],
-    ['is told what to do', compile(1, ca), /kubespiffe ca restore.*set sequence to 6/],
+    ['is refused with what to do', compile(1, ca), /kubespiffe ca restore.*set sequence to 6/],
   ];
   for (const [name, pool, says] of rows) {
-    it(name, () => {
+    it(`a pool in place of a published one ${name}`, () => {
       const problem = sequenceProblem(pool, [undefined, published]);
       if (!says) return assert.equal(problem, undefined);
       assert.equal(problem?.reason, 'PoolSequenceNotRaised');
@@ -54,7 +54,7 @@ describe('a pool that takes the place of one that was published', () => {
     });
   }
 
-  it('is held against all that is known to be published, and against nothing where nothing is', () => {
+  it('a pool is compared with everything that is known to be published, and with nothing if that is unknown', () => {
     const later = markOf(compile(8, next));
     assert.match(sequenceProblem(compile(7, ca), [published, later])?.what ?? '', /sequence 8/);
     assert.match(sequenceProblem(compile(7, ca), [later, published])?.what ?? '', /sequence 8/);
@@ -63,7 +63,7 @@ describe('a pool that takes the place of one that was published', () => {
 });
 
 describe('the mark of a pool', () => {
-  it('is the same in every version: a replica of another one must not take the content for changed', () => {
+  it('the mark of a pool is the same in every version, so that replicas agree on the content', () => {
     const root = 'a'.repeat(64);
     const pool = {
       ...compile(7, ca),
@@ -78,7 +78,7 @@ describe('the mark of a pool', () => {
 });
 
 describe('the sequence of a pool that takes the place of others', () => {
-  it('is above all that are known, and not below the time', () => {
+  it('the sequence of a new pool is above all that are known, and not below the time', () => {
     fc.assert(
       fc.property(fc.nat(), fc.array(fc.nat({ max: 2 ** 40 })), (at, known) => {
         const fresh = freshSequence(at, ...known);

@@ -67,7 +67,7 @@ describe('an authority that is dropped', () => {
     ['cannot be read', { ...retiring(ca), certificate: 'broken' }, undefined],
   ];
   for (const [name, record, consequence] of cases) {
-    it(`${consequence ? 'breaks' : 'breaks nothing of'} what it signed when it ${name}`, () => {
+    it(`dropping an authority ${consequence ? 'breaks' : 'breaks nothing of'} what it signed when it ${name}`, () => {
       const retired = retireAuthority(poolOf(next, nextKey, record), record.id, now, lifetimes);
       assert.ok(retired.ok);
       if (consequence) assert.match(retired.consequence ?? 'none', consequence);

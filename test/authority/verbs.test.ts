@@ -89,7 +89,7 @@ describe('a verb of `kubespiffe ca`', () => {
     });
   }
 
-  it('remove takes back an unused authority at once, and for others returns until when something may be valid', () => {
+  it('remove deletes an unused authority at once, and for others returns until when a certificate may be valid', () => {
     const at = (until: number) => ({
       ...{ now, published: undefined },
       timing: { ...timing, mayHaveSignedUntil: () => until },

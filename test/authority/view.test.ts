@@ -79,21 +79,21 @@ describe('the view of the pool, with answers and events in any order', () => {
     }
   }
 
-  it('takes a live read that is older than what was seen, as after a restore of etcd', () =>
+  it('the view of the pool takes a live read that is older than the last one, as after a restore of etcd', () =>
     viewing(async ({ view, verdict, held }) => {
       held().resolve({ status: 200, body: secretOf(tainted, '7') });
       await view.readLive();
       assert.equal(verdict(), 'PoolNotSigning');
     }));
 
-  it('takes another pool under a version that was seen, as after a restore of etcd', () =>
+  it('the view takes another pool under a version that was seen, as after a restore of etcd', () =>
     viewing(async ({ view, verdict, held }) => {
       held().resolve({ status: 200, body: secretOf(tainted, '100') });
       await view.readLive();
       assert.equal(verdict(), 'PoolNotSigning');
     }));
 
-  it('reads live at once after an event that is older than what was seen', () =>
+  it('the view reads live at once after an event that is older than the last one', () =>
     viewing(async ({ api, verdict, held }) => {
       held().resolve({ status: 200, body: secretOf(tainted, '7') });
       api.watches.at(-1)?.push({ type: 'MODIFIED', object: secretOf(sound, '6') });
@@ -101,7 +101,7 @@ describe('the view of the pool, with answers and events in any order', () => {
       assert.equal(verdict(), 'PoolNotSigning');
     }));
 
-  it('keeps what it has when a late event is older than what was seen', () =>
+  it('the view keeps its pool when a late event is older than the last one', () =>
     viewing(async ({ api, view, verdict, held }) => {
       held().resolve({ status: 200, body: secretOf(tainted, '200') });
       await view.readLive();
@@ -115,7 +115,7 @@ describe('the view of the pool, with answers and events in any order', () => {
     ['an older pool', () => ({ status: 200, body: secretOf(sound, '100') })],
     ['no pool', () => gone],
   ] as const) {
-    it(`asks again when a live read answers with ${what} after a later read has answered`, () =>
+    it(`the view asks again when a live read answers with ${what} after a later read has answered`, () =>
       viewing(async ({ view, verdict, held }) => {
         const first = held();
         const second = held();

@@ -33,7 +33,7 @@ const notImported = (inputs: Inputs) =>
   );
 
 const fromVault = (verdict: string, inputs: Inputs) =>
-  rows(vault, verdict, (name) => `ends in no certificate when it ${name}`, inputs);
+  rows(vault, verdict, (name) => `Vault gives no certificate when it ${name}`, inputs);
 
 /** Bad pools, and bad answers of the CAs above them. */
 export const authorityBadInput: readonly BadInput[] = [
@@ -55,7 +55,7 @@ export const authorityBadInput: readonly BadInput[] = [
     ['a field of an authority that is misspelt, or that a newer version wrote', 'a field that is misspelt'],
     ['an authority without a required field', 'a field that is missing'],
     ['an id with characters that are not allowed', 'an id that is not fit to be one'],
-    ['a time that is not RFC 3339', 'a time that is none'],
+    ['a time that is not RFC 3339', 'a time that is not a time'],
     ['a kind of authority that does not exist', 'an unknown kind'],
     ['a JWT key in `preview`', 'a JWT authority in preview'],
     ['two authorities with one id', 'two authorities of one id'],
@@ -65,7 +65,7 @@ export const authorityBadInput: readonly BadInput[] = [
     ['a private key that is cut off', 'a key that is cut off'],
     ['a CA with an RSA key of 2048 bits', 'an RSA key of 2048 bits'],
     ['a CA with a key on P-521', 'a key on P-521'],
-    ['a `certificate` that is not one', 'a certificate that is none'],
+    ['a `certificate` that is not one', 'a certificate that is not a certificate'],
     ['two certificates in one field', 'two certificates in one field'],
     ['a leaf certificate in place of a CA', 'a certificate that is no CA'],
     ['a CA without keyCertSign', 'a CA that may not sign certificates'],
@@ -156,7 +156,10 @@ export const authorityBadInput: readonly BadInput[] = [
     input: 'a Vault whose certificate is not trusted, whose mount is wrong, or that cannot be reached',
     verdict: 'the pool stays as it is',
     tests: [
-      [vault, 'is not asked where its certificate is not trusted, its mount is wrong, or nobody listens'],
+      [
+        vault,
+        'Vault is not asked if its certificate is not trusted, its mount is wrong, or it does not listen',
+      ],
     ],
   },
 ];

@@ -26,28 +26,28 @@ function written(verdict: (typeof badInput)[number]['verdict']): string {
 }
 
 describe('bad input', () => {
-  it('is documented row by row, with the verdict that the tests show', async () => {
+  it('bad input is documented row by row, with the verdict of the tests', async () => {
     assert.deepEqual(
       (await documented()).map(([input, endsIn]) => [input, endsIn]),
       badInput.map(({ input, verdict }) => [input, written(verdict)]),
     );
   });
 
-  it('is in the documentation, with what a user sees of it', async () => {
+  it('bad input is in the documentation, with what a user sees of it', async () => {
     for (const [input, , seen] of await documented()) assert.ok((seen ?? '').length > 5, input);
   });
 
   for (const { input, verdict, tests } of badInput) {
     // scripts/test.ts says whether they have passed.
-    it(`has tests of its own: ${input}`, () => assert.ok(tests.length > 0));
+    it(`bad input has tests of its own: ${input}`, () => assert.ok(tests.length > 0));
 
-    it(`has one verdict: ${input}`, () => {
+    it(`bad input has one verdict: ${input}`, () => {
       if (typeof verdict === 'string') return;
       assert.equal(new Set(verdict.map((reason) => outcomes[reason].verdict)).size, 1);
     });
   }
 
-  it('leaves no reason out that it can bring about', () => {
+  it('bad input has a row for every reason that it can cause', () => {
     const named = new Set(badInput.flatMap(({ verdict }) => (typeof verdict === 'string' ? [] : verdict)));
     const elsewhere = Object.keys(outcomes).filter((reason) => !named.has(reason as keyof typeof outcomes));
     // What the state of the cluster brings about, and our own faults.

@@ -159,7 +159,7 @@ export const registrationRows: readonly BadInput[] = [
     verdict: ['IdentityInvalid'],
     tests: [
       [registeredName, 'a tenant gets no name: /ns/other by text'],
-      [registeredName, 'a tenant gets no name: a path prefix that nobody granted'],
+      [registeredName, 'a tenant gets no name: a path prefix without a grant'],
       [registeredName, 'a tenant gets no name: a grant of another namespace'],
       [registeredName, 'a tenant gets no name: a namespace that begins like its own'],
       [registeredName, 'a tenant gets no name: the namespace without a name below it'],
@@ -203,7 +203,7 @@ export const registrationRows: readonly BadInput[] = [
     input: 'DNS names that were not granted, a wildcard, capitals, `_`, or a value with a dot',
     verdict: ['IdentityInvalid'],
     tests: [
-      [registeredName, 'a tenant gets no name: a DNS name that nobody granted'],
+      [registeredName, 'a tenant gets no name: a DNS name without a grant'],
       [registeredName, 'a tenant gets no name: a DNS name with one label more than was granted'],
       [registeredName, 'a tenant gets no name: the parent of a granted wildcard'],
       [registeredName, 'a tenant gets no name: a DNS name with a dot in a label'],
@@ -499,7 +499,10 @@ export const registrationRows: readonly BadInput[] = [
     input: 'a status that another client has written into a registration',
     verdict: 'written again',
     tests: [
-      ['signers/registration-status.test.ts', 'restores a status that another client has overwritten'],
+      [
+        'signers/registration-status.test.ts',
+        'the status writer restores a status that another client has overwritten',
+      ],
       [
         'identity/registration-status.test.ts',
         'the status of a registration is made from the spec only, and not from the old status',

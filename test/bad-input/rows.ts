@@ -58,7 +58,7 @@ export const badInput: readonly BadInput[] = [
           `denies an RSA key with ${name}, which the API server takes, and names the types that are served`,
         ],
       ),
-      [decide, 'denies a readable key of an algorithm that we do not know'],
+      [decide, 'the decision denies a readable key of an algorithm that we do not know'],
       [csr, 'an unsupported key inside a valid request is unsupported, not unreadable'],
       [spki, 'RSA 2048 can be read and is not supported'],
       [spki, 'RSA 3072 with exponent 1 can be read and is not supported'],
@@ -71,7 +71,7 @@ export const badInput: readonly BadInput[] = [
     verdict: ['InvalidUnverifiedUserAnnotations'],
     tests: [
       [requests, 'denies an annotation key, and the condition says which one and what to do'],
-      [decide, 'denies an annotation key'],
+      [decide, 'the decision denies an annotation key'],
       [
         hostile,
         '256 KiB of annotations in a request are denied by one key, and nothing of the values is repeated',
@@ -117,9 +117,12 @@ export const badInput: readonly BadInput[] = [
       [csr, 'a request is unreadable: a request longer than the API server allows'],
       [csr, 'a request is unreadable: an indefinite length'],
       [csr, 'a request is unreadable: trailing bytes'],
-      ['issuance/request.test.ts', 'is unreadable, not unsupported, where the fields contradict each other'],
-      [decide, 'waits, with an alarm, for a key that only we cannot read'],
-      [decide, 'does not deny an unreadable request for its annotations'],
+      [
+        'issuance/request.test.ts',
+        'the key of a request is unreadable, not unsupported, if the fields contradict each other',
+      ],
+      [decide, 'the decision waits, with an alarm, for a key that only we cannot read'],
+      [decide, 'the decision does not deny an unreadable request for its annotations'],
     ],
   },
   {
@@ -169,7 +172,7 @@ export const badInput: readonly BadInput[] = [
     verdict: ['PodFinished'],
     tests: [
       [requests, 'lets a finished pod wait'],
-      [decide, 'waits when the pod has failed'],
+      [decide, 'the decision waits when the pod has failed'],
     ],
   },
   {
@@ -177,8 +180,8 @@ export const badInput: readonly BadInput[] = [
       "a pod that is not in the signer's cache yet, is there without its node, or has its predecessor there",
     verdict: ['Issued'],
     tests: [
-      ['issuance/consider.test.ts', 'the predecessor of the pod in the cache: issue'],
-      ['issuance/consider.test.ts', 'a pod without a node in the cache: issue'],
+      ['issuance/consider.test.ts', 'the decision is "issue" for the predecessor of the pod in the cache'],
+      ['issuance/consider.test.ts', 'the decision is "issue" for a pod without a node in the cache'],
       ['kube/pods.test.ts', 'the pod of a request is read when the cache has none'],
       [stalePods, 'issues for the successor of a StatefulSet pod after one live look'],
       [stalePods, 'issues for a pod that had no node yet, after one live look'],
@@ -190,7 +193,7 @@ export const badInput: readonly BadInput[] = [
     verdict: ['Issued'],
     tests: [
       [requests, 'issues for names at their length limits'],
-      [decide, 'issues at the length limits of namespace, ServiceAccount and trust domain'],
+      [decide, 'the decision issues at the length limits of namespace, ServiceAccount and trust domain'],
     ],
   },
   {

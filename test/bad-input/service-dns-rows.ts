@@ -31,21 +31,26 @@ export const serviceDnsRows: readonly BadInput[] = [
         names,
         'a pod has names beside a Service without selector, a Service of another namespace, and an ExternalName Service',
       ],
-      [dns, 'gives no name for a Service with the type ExternalName and a selector'],
-      [dns, 'gives no name for a Service with a null selector'],
+      [dns, 'the signer of DNS names gives no name for a Service with the type ExternalName and a selector'],
+      [dns, 'the signer of DNS names gives no name for a Service with a null selector'],
     ],
   },
   {
     input: 'a Service selector or pod labels with names that every object has, such as `constructor`',
     verdict: ['NoService'],
-    tests: [[dns, 'gives no name for a Service with labels of every object in its selector']],
+    tests: [
+      [
+        dns,
+        'the signer of DNS names gives no name for a Service with labels of every object in its selector',
+      ],
+    ],
   },
   {
     input: 'Services that give a pod more than 100 DNS names, such as 501 with the same selector',
     verdict: ['TooManyNames'],
     tests: [
       [names, 'a pod has no names if its Services give more than 100 names'],
-      [dns, 'lets a request choose among 501 Services with the same selector'],
+      [dns, 'the signer of DNS names lets a request choose among 501 Services with the same selector'],
     ],
   },
   {
@@ -111,7 +116,10 @@ export const serviceDnsRows: readonly BadInput[] = [
     input: 'a Service that is created, changed or deleted while a request waits',
     verdict: ['Issued'],
     tests: [
-      [dns, 'wakes the pods that a Service selects, and those that it selected before, and no others'],
+      [
+        dns,
+        'a change of a Service wakes the pods that it selects, and those that it selected before, and no others',
+      ],
       [names, 'names of a pod follow the Services as they change'],
     ],
   },
@@ -121,7 +129,7 @@ export const serviceDnsRows: readonly BadInput[] = [
     tests: [
       [
         'issuance/signing.test.ts',
-        'waits where the name constraints of the authority do not permit a DNS name, and can sign others',
+        'signing waits if the name constraints of the authority do not permit a DNS name, and others are signed',
       ],
     ],
   },

@@ -16,7 +16,7 @@ describe('the facts of a pod', () => {
     ['nothing', {}, false],
   ];
   for (const [change, different, isReported] of rows) {
-    it(`${isReported ? 'change' : 'do not change'} with ${change}`, () => {
+    it(`the facts of a pod ${isReported ? 'change' : 'do not change'} with ${change}`, () => {
       const pods = createStore<PodFacts>({ time: realTime });
       const changed: string[] = [];
       podFacts(pods).onChange((podKey) => changed.push(podKey));

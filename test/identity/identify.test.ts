@@ -33,7 +33,7 @@ describe('verifying the pod that a request or credential names', () => {
     ],
   ];
   for (const [name, lookup, expected] of rows) {
-    it(`${expected}: ${name}`, () => {
+    it(`the check of a pod ends with ${expected}: ${name}`, () => {
       const verified = verifyPod(named, lookup);
       assert.equal(verified.ok ? 'verified' : `${verified.reason}: ${verified.detail}`, expected);
     });
@@ -62,7 +62,7 @@ describe('the default identity', () => {
   ];
   for (const [trustDomain, namespace, serviceAccountName, expected] of rows) {
     const title = `${trustDomain}, ${namespace || '(empty)'}, ${serviceAccountName.slice(0, 10)}`;
-    it(`of ${title} is ${expected.slice(0, 80)}`, () => {
+    it(`the default identity of ${title} is ${expected.slice(0, 80)}`, () => {
       const identity = identify({ namespace, serviceAccountName }, { trustDomain });
       if (identity.ok) {
         assert.deepEqual(identity.subject, { uris: [expected], dnsNames: [], display: expected });

@@ -73,7 +73,8 @@ describe('the name that a registration gives', () => {
     ],
   ];
   for (const [what, registration, name] of rows) {
-    it(`is given ${what}`, () => assert.equal(shownName(registration, aNamedPod(), granted), name));
+    it(`a registration gives a name: ${what}`, () =>
+      assert.equal(shownName(registration, aNamedPod(), granted), name));
   }
 
   it('a registered name comes with the terms of its registration', () => {
@@ -113,7 +114,7 @@ describe('what a tenant tries with a WorkloadRegistration or a label', () => {
       /is not below \/ns\/shop\/; a ClusterRegistrationPolicy can grant more/,
     ],
     [
-      'a path prefix that nobody granted',
+      'a path prefix without a grant',
       nameOf(
         aRegistration(labelled(`/teams/bank/${app}`)),
         {},
@@ -255,7 +256,7 @@ describe('what a tenant tries with a WorkloadRegistration or a label', () => {
       /the trust domain itself/,
     ],
     [
-      'a DNS name that nobody granted',
+      'a DNS name without a grant',
       nameOf(aRegistration({ dnsNameTemplates: ['bank.example'] }), {}, prefixed),
       /no ClusterRegistrationPolicy grants the DNS name bank.example to the namespace shop/,
     ],

@@ -35,10 +35,10 @@ describe('a registration that the API server judges', () => {
   };
   const verb = ({ refusal }: RegistrationRow) => (refusal ? 'gives no name' : 'gives a name');
   for (const row of [...rowsOfBoth, ...rowsOfNamespace])
-    it(`as WorkloadRegistration with ${row.what} ${verb(row)}`, () => judge('WorkloadRegistration', row));
+    it(`a WorkloadRegistration with ${row.what} ${verb(row)}`, () => judge('WorkloadRegistration', row));
   for (const row of [...rowsOfBoth, ...rowsOfCluster].filter(
     ({ what }) => !refusedByTheApiServerAlone.includes(what),
   ))
-    it(`as ClusterWorkloadRegistration with ${row.what} ${verb(row)}`, () =>
+    it(`a ClusterWorkloadRegistration with ${row.what} ${verb(row)}`, () =>
       judge('ClusterWorkloadRegistration', row));
 });

@@ -76,7 +76,7 @@ describe('a registration', () => {
     ],
   ];
   for (const [name, registration, pod, why] of rows) {
-    it(`${why === undefined ? 'matches' : 'does not match, and says why'}: ${name}`, () => {
+    it(`a registration ${why === undefined ? 'matches' : 'does not match, and reports why'}: ${name}`, () => {
       assert.equal(whyNot(registration, pod), why);
       assert.equal(matches(registration, pod), why === undefined);
     });
@@ -113,7 +113,7 @@ const plain = (resolution: Resolution) =>
     ? { ...resolution, among: resolution.among.map(nameOfRegistration).sort() }
     : resolution;
 
-describe('of the registrations that match a pod, the one that counts', () => {
+describe('the registration that counts for a pod', () => {
   const rows: [name: string, matching: Registration[], wanted: string | undefined, expected: string][] = [
     ['none of none', [], undefined, 'none'],
     ['the only one', [a], undefined, 'shop/a'],
@@ -127,7 +127,7 @@ describe('of the registrations that match a pod, the one that counts', () => {
     ],
     ['a fallback where nothing else matches', [fallback], undefined, 'shop/fallback'],
     ['the fallback of the highest priority', [other, fallback], undefined, 'shop/fallback'],
-    ['not a fallback where another matches, whatever its priority', [fallback, a], undefined, 'shop/a'],
+    ['not a fallback if another matches, with any priority', [fallback, a], undefined, 'shop/a'],
     ['the one that is asked for, of two', [a, b], 'b', 'shop/b'],
     ['the one that is asked for, of lower priority', [a, first], 'a', 'shop/a'],
     [

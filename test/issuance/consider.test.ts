@@ -91,7 +91,7 @@ const rows: readonly Row[] = [
     reads: [podPath],
   },
   {
-    name: 'a request that is refused for what it says itself, whatever its pod',
+    name: 'a request that is refused for its own content, with any pod',
     request: { ...readable, annotationProblem: 'a' },
     expected: 'deny InvalidUnverifiedUserAnnotations',
     reads: [],
@@ -143,7 +143,7 @@ const rows: readonly Row[] = [
 
 describe('considering a request', () => {
   for (const { name, request, cached, served = v1Alone, server = {}, expected, reads } of rows) {
-    it(`${name}: ${expected}`, async () => {
+    it(`the decision is "${expected}" for ${name}`, async () => {
       const pods = createStore<PodFacts>({ time: realTime });
       if (cached) pods.set('shop/web-0', cached);
       const api = createScriptedApi();

@@ -43,13 +43,13 @@ describe('a decision on what the request says of itself', () => {
     },
   ];
   for (const { name, key, annotationProblem, expected } of rows) {
-    it(name, () => {
+    it(`the decision ${name}`, () => {
       const decision = decideOnRequest(anOpenRequest({ annotationProblem }), key);
       assert.partialDeepStrictEqual(decision, expected);
     });
   }
 
-  it('lets a request with a supported key and no annotation go on', () => {
+  it('a request with a supported key and no annotation is considered further', () => {
     assert.equal(decideOnRequest(anOpenRequest(), aSupportedKey), aSupportedKey);
   });
 });
@@ -57,7 +57,7 @@ describe('a decision on what the request says of itself', () => {
 describe('a decision on the live pod', () => {
   const found = (facts: Parameters<typeof aPod>[0] = {}): PodLookup => ({ kind: 'found', pod: aPod(facts) });
   const rows: { name: string; lookup: PodLookup; expected: { kind: string; reason?: string } }[] = [
-    { name: 'issues for the pod that was asked for', lookup: found(), expected: { kind: 'issue' } },
+    { name: 'issues for the pod of the request', lookup: found(), expected: { kind: 'issue' } },
     {
       name: 'drops the request of a pod that is gone',
       lookup: { kind: 'gone' },
@@ -69,7 +69,7 @@ describe('a decision on the live pod', () => {
       expected: { kind: 'drop', reason: 'PodReplaced' },
     },
     {
-      name: 'drops rather than accuses when a replaced pod also has another ServiceAccount',
+      name: 'drops, and does not deny, a request whose replaced pod also has another ServiceAccount',
       lookup: found({ uid: 'another', serviceAccountName: 'other' }),
       expected: { kind: 'drop', reason: 'PodReplaced' },
     },
@@ -105,7 +105,7 @@ describe('a decision on the live pod', () => {
     },
   ];
   for (const { name, lookup, expected } of rows) {
-    it(name, () => {
+    it(`the decision ${name}`, () => {
       assert.partialDeepStrictEqual(
         decideOnPod(anOpenRequest(), aSupportedKey, lookup, identifyPod),
         expected,
@@ -113,7 +113,7 @@ describe('a decision on the live pod', () => {
     });
   }
 
-  it('names the workload by trust domain, namespace and ServiceAccount', () => {
+  it('the decision names the workload by trust domain, namespace and ServiceAccount', () => {
     const decision = decideOnPod(anOpenRequest(), aSupportedKey, found(), identifyPod);
     assert.equal(
       decision.kind === 'issue' && decision.subject.display,
@@ -121,7 +121,7 @@ describe('a decision on the live pod', () => {
     );
   });
 
-  it('issues at the length limits of namespace, ServiceAccount and trust domain', () => {
+  it('the decision issues at the length limits of namespace, ServiceAccount and trust domain', () => {
     const namespace = 'n'.repeat(63);
     const serviceAccountName = 's'.repeat(253);
     const trustDomain = 't'.repeat(255);

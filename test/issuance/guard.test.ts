@@ -157,7 +157,7 @@ test('a policy that the API server has not confirmed for 5 minutes is not believ
   assert.equal(reasonAt(300), undefined);
 });
 
-test('where something else guards, every request is believed, and what is wrong with the policy stays known', async () => {
+test('if the setting names another guard, every request is believed, and problems of the policy stay known', async () => {
   const { guard, policies, bindings, said, reasonAt } = setUp('external');
   policies.replace([]);
   bindings.replace([]);

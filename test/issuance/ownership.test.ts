@@ -29,7 +29,7 @@ describe('the wait for a turn', () => {
     ['the delay counts from when the request was seen open', { now: 5400 }, 600],
     ['the next replica answers when the delay is over', { now: 6000 }, 0],
     ['an owner that finishes other requests is left alone', { now: 6000, ownerLastSeen: 5900 }, 900],
-    ['what the owner finished before does not lengthen the wait', { now: 6000, ownerLastSeen: 100 }, 0],
+    ['an earlier certificate of the owner does not lengthen the wait', { now: 6000, ownerLastSeen: 100 }, 0],
   ];
   for (const [name, { rank = 1, now = 5000, ownerLastSeen }, expected] of rows) {
     it(name, () => {
@@ -45,7 +45,7 @@ describe('the wait for a turn', () => {
 });
 
 describe('the turn of a replica', () => {
-  it('comes at once for the owner of a request, and after the takeover delay for the other replica', () => {
+  it('the turn comes at once for the owner of a request, and after the takeover delay for the other replica', () => {
     for (const [self, expected] of [
       ['a', { rank: 0, waitMs: 0 }],
       ['b', { rank: 1, waitMs: 1000 }],
@@ -55,7 +55,7 @@ describe('the turn of a replica', () => {
     }
   });
 
-  it('follows the members: the replica that is left owns every request', () => {
+  it('the turn follows the members: the replica that is left owns every request', () => {
     const { ownership, state, world } = ownershipOf('b');
     assert.equal(ownership.turnOf(state).rank, 1);
     world.members = ['b'];
@@ -64,7 +64,7 @@ describe('the turn of a replica', () => {
     assert.equal(ownership.turnOf(state).rank, 1);
   });
 
-  it('comes later when the owner issues other certificates', () => {
+  it('the turn comes later when the owner issues other certificates', () => {
     const { ownership, state, world } = ownershipOf('b');
     world.ms = 900;
     ownership.sawIssued('a');
@@ -72,14 +72,14 @@ describe('the turn of a replica', () => {
     assert.equal(ownership.turnOf(state).waitMs, 900);
   });
 
-  it('does not come later because a replica that is not the owner issues certificates', () => {
+  it('the turn does not come later because a replica that is not the owner issues certificates', () => {
     const { ownership, state, world } = ownershipOf('b');
     world.ms = 1000;
     ownership.sawIssued('b');
     assert.equal(ownership.turnOf(state).waitMs, 0);
   });
 
-  it('comes a takeover delay after a change, so that the owner has the first chance', () => {
+  it('the turn comes a takeover delay after a change, so that the owner has the first chance', () => {
     const { ownership, state, world } = ownershipOf('b');
     world.ms = 5000;
     state.changedAt = world.ms;

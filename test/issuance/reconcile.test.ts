@@ -90,7 +90,7 @@ function aReconciler(startSpan?: StartSpan) {
   return world;
 }
 
-describe('after a write of an answer', () => {
+describe('a write of an answer', () => {
   const rows: [
     outcome: string,
     WriteOutcome | ((written: PreparedAnswer) => WriteOutcome),

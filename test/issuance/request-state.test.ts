@@ -54,28 +54,28 @@ function bytesInUse(): number {
 }
 
 describe('the answers of ours that a request is known by', () => {
-  it('are the last four, when no write had a clear outcome', () => {
+  it('the own answers of a request are the last four, when no write had a clear outcome', () => {
     assert.deepEqual(
       knownOf(30, () => true),
       [...Array(26).fill(false), ...Array(4).fill(true)],
     );
   });
 
-  it('are the last one, when the API server refused every other for certain', () => {
+  it('the own answer of a request is the last one, when the API server refused every other for certain', () => {
     assert.deepEqual(
       knownOf(30, () => false),
       [...Array(29).fill(false), true],
     );
   });
 
-  it('include an old one whose write was unclear, when the later ones were refused', () => {
+  it('the own answers of a request include one whose write was unclear, when the later ones were refused', () => {
     assert.deepEqual(
       knownOf(5, (index) => index === 0),
       [true, false, false, false, true],
     );
   });
 
-  it('take less than 8 KiB for each request, however many were sent', () => {
+  it('the own answers take less than 8 KiB for each request, for any number of them', () => {
     const { states, see } = makeStates();
     const count = 1000;
     const before = bytesInUse();
@@ -88,7 +88,7 @@ describe('the answers of ours that a request is known by', () => {
     assert.ok(states.get('uid-0'));
   });
 
-  it('keep their bytes for 10,000 requests, and the one not sent for the longest time is still recognised', () => {
+  it('the own answers of 10,000 requests keep their bytes, and the one not sent for longest is still recognised', () => {
     const { states, see } = makeStates();
     const attempts = new Map<RequestState, Attempt>();
     const send = (index: number) => {
@@ -108,7 +108,7 @@ describe('the answers of ours that a request is known by', () => {
 });
 
 describe('the life of a request', () => {
-  it('begins once, however often the request is seen open', () => {
+  it('the life of a request begins once, even if the request is seen open again', () => {
     const { clock, states, see } = makeStates();
     const state = see('uid');
     clock.ms = 700;
@@ -117,7 +117,7 @@ describe('the life of a request', () => {
     assert.equal(state.request.version, 'v1beta1');
   });
 
-  it('ends with an answer, unless a write of ours has an unknown outcome', () => {
+  it('the life of a request ends with an answer, unless a write of ours has an unknown outcome', () => {
     const { states, see } = makeStates();
     const rows: [name: string, prepare: (state: RequestState) => void, isLeft: boolean][] = [
       ['seen', () => undefined, false],
@@ -154,7 +154,7 @@ describe('the life of a request', () => {
     }
   });
 
-  it('leaves nothing behind when a late worker uses a request that was forgotten', () => {
+  it('a late worker that uses a forgotten request leaves no state of it', () => {
     const { states, see } = makeStates();
     const state = see('uid');
     states.forget('uid');
@@ -167,7 +167,7 @@ describe('the life of a request', () => {
     assert.deepEqual(states.pending(), { count: 0, oldestMs: 0 });
   });
 
-  it('counts as pending from first sight until an answer is seen, but not while it is dropped', () => {
+  it('a request counts as pending from first sight until an answer is seen, but not while it is dropped', () => {
     const { clock, states, see } = makeStates();
     const first = see('first');
     clock.ms = 300;
@@ -182,7 +182,7 @@ describe('the life of a request', () => {
     assert.deepEqual(states.pending(), { count: 1, oldestMs: 200 });
   });
 
-  it('gives its place in the limit of its pod back when the request is answered or gone', () => {
+  it('a request frees its place in the limit of its pod when it is answered or gone', () => {
     const { states, see } = makeStates();
     const counted = Array.from({ length: defaultMaxOpenOfPod }, (_, index) => see(`uid-${index}`));
     for (const state of counted) assert.ok(states.count(state));

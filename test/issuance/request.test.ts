@@ -28,7 +28,7 @@ const withSpec = (spec: Partial<PodCertificateRequest['spec']>) =>
   toCertificateRequest({ ...wire, spec: { ...wire.spec, ...spec } }, 'v1beta1');
 
 describe('a PodCertificateRequest as we keep it', () => {
-  it('has one form for both versions', () => {
+  it('a PodCertificateRequest has one form for both API versions', () => {
     const request = toCertificateRequest(wire, 'v1');
     assert.partialDeepStrictEqual(request, {
       uid: 'request-uid',
@@ -59,12 +59,12 @@ describe('a PodCertificateRequest as we keep it', () => {
     ['both fields', { stubPKCS10Request: 'AAAA', pkixPublicKey: 'BBBB' }, { form: 'both' }],
   ];
   for (const [name, spec, expected] of keys) {
-    it(`finds the key: ${name}`, () => {
+    it(`the key of a request is found: ${name}`, () => {
       assert.partialDeepStrictEqual(withSpec(spec), { key: expected });
     });
   }
 
-  it('takes the default of the API where maxExpirationSeconds is not shown', () => {
+  it('the default of the API is used if maxExpirationSeconds is not shown', () => {
     const { maxExpirationSeconds: _, ...spec } = wire.spec;
     assert.partialDeepStrictEqual(toCertificateRequest({ ...wire, spec }, 'v1'), {
       maxExpirationSeconds: 86_400,
@@ -85,7 +85,7 @@ describe('a PodCertificateRequest as we keep it', () => {
     ['refuses all where the signer knows none', { uri: '' }, undefined, /accepts no userAnnotations/],
   ];
   for (const [name, unverifiedUserAnnotations, accepted, problem] of annotations) {
-    it(`of unverifiedUserAnnotations ${name}`, () => {
+    it(`reading a request with unverifiedUserAnnotations ${name}`, () => {
       const spec = { ...wire.spec, unverifiedUserAnnotations };
       const request = toCertificateRequest({ ...wire, spec }, 'v1', accepted);
       assert.ok(request.answered === undefined);
@@ -95,7 +95,7 @@ describe('a PodCertificateRequest as we keep it', () => {
     });
   }
 
-  it('keeps of an answered request only who answered it', () => {
+  it('an answered request is kept only with the name of the writer of its answer', () => {
     const answered = toCertificateRequest(
       {
         ...wire,
@@ -126,13 +126,13 @@ describe('a PodCertificateRequest as we keep it', () => {
 });
 
 describe('the key of a request', () => {
-  it('is unreadable, not unsupported, where the fields contradict each other', () => {
+  it('the key of a request is unreadable, not unsupported, if the fields contradict each other', () => {
     for (const form of ['none', 'both'] as const) {
       assert.equal(readRequestKey({ form }).kind, 'unreadable');
     }
   });
 
-  it('is read from a bare SubjectPublicKeyInfo', () => {
+  it('the key of a request is read from a bare SubjectPublicKeyInfo', () => {
     const { publicKey } = generateKeyPairSync('ed25519');
     const base64 = publicKey.export({ type: 'spki', format: 'der' }).toString('base64');
     const key = readRequestKey({ form: 'spki', base64 });

@@ -48,7 +48,7 @@ assert.ok(parsed.ok);
 const decision = { kind: 'issue', subject: spiffeSubject(parsed.value), key: aSupportedKey } as const;
 
 describe('signing', () => {
-  it('makes a certificate for the key of the request, under an authority whose root is seen', async () => {
+  it('signing makes a certificate for the key of the request, under an authority whose root is seen', async () => {
     const { signing, asked } = signingWith();
     const signed = await signing.sign(decision, anOpenRequest());
     assert.ok(signed.ok);
@@ -61,7 +61,7 @@ describe('signing', () => {
     assert.ok(asked.length > 0 && asked.every(({ der }) => ca.raw.equals(der)));
   });
 
-  it('waits where the name constraints of the authority do not permit a DNS name, and can sign others', async () => {
+  it('signing waits if the name constraints of the authority do not permit a DNS name, and others are signed', async () => {
     const limited = await createAuthority({
       ...{ id: 'dns-1', trustDomain: undefined, permittedDnsNames: ['svc'], now },
     });
@@ -112,7 +112,7 @@ describe('signing', () => {
       /the bundle/,
     ],
   ];
-  it('records how long a certificate is valid before it signs, and signs nothing without that', async () => {
+  it('signing records how long a certificate is valid before it signs, and does not sign without that', async () => {
     const order: string[] = [];
     const pool = createPoolHolder({
       trustDomain,
@@ -140,7 +140,7 @@ describe('signing', () => {
     assert.deepEqual(refused, { ok: false, reason: 'SigningNotRecorded', detail: 'forbidden' });
   });
 
-  it('keeps nothing that it signed while the authority was tainted or its view became too old', async () => {
+  it('a certificate is discarded if its authority was tainted or its view became too old meanwhile', async () => {
     const pool = createPoolHolder({
       trustDomain,
       published: nothingPublished,
@@ -161,7 +161,7 @@ describe('signing', () => {
   });
 
   for (const [name, different, at, reason, detail] of problems) {
-    it(`waits for the end of ${name}, and may not use the authority for anything else meanwhile`, async () => {
+    it(`signing waits for the end of ${name}, and may not use the authority for anything else meanwhile`, async () => {
       const { signing } = signingWith(different, at);
       const signed = await signing.sign(decision, anOpenRequest());
       assert.ok(!signed.ok);

@@ -42,7 +42,7 @@ const terminal = (type: string, certificateChain?: string): PodCertificateReques
 });
 
 describe('the answer to a request', () => {
-  it('names the request by its UID, carries no resourceVersion, and has times in whole seconds', () => {
+  it('an answer names the request by its UID, has no resourceVersion, and has times in whole seconds', () => {
     assert.deepEqual(JSON.parse(issued.body), {
       metadata: { uid: request.uid },
       status: {
@@ -63,12 +63,12 @@ describe('the answer to a request', () => {
     });
   });
 
-  it('has nothing but its condition when it is a denial', () => {
+  it('a denial has nothing but its condition', () => {
     const denied = prepareAnswer(request, { type: 'Denied', reason: 'R', message: 'M', at: 0 });
     assert.deepEqual(Object.keys(JSON.parse(denied.body).status), ['conditions']);
   });
 
-  it('is one merge PATCH under the field manager of the replica', async () => {
+  it('an answer is one merge PATCH under the field manager of the replica', async () => {
     const { calls, write } = writerFor(undefined);
     assert.deepEqual(await write(), { kind: 'written' });
     assert.equal(calls.length, 1);
@@ -82,14 +82,14 @@ describe('the answer to a request', () => {
   });
 });
 
-describe('what became of a write', () => {
+describe('the result of a write', () => {
   const rows: [name: string, ReturnType<typeof writerFor>, expected: Partial<WriteOutcome>][] = [
     ['a 404 that names the object: it is gone', writerFor(refusal(404, { name: 'req-1' })), { kind: 'gone' }],
     ['a plain 404: the version is not served any more', writerFor(refusal(404)), { kind: 'not-served' }],
     ['a 403 waits', writerFor(refusal(403)), { kind: 'forbidden' }],
     ['a 500 is tried again', writerFor(refusal(500)), { kind: 'unavailable', isRefusal: false }],
     [
-      'no answer is tried again',
+      'a write without an answer is tried again',
       writerFor(new ApiConnectionError('broken', 'reset')),
       { kind: 'unavailable', detail: 'reset', isRefusal: false },
     ],
@@ -131,6 +131,6 @@ describe('what became of a write', () => {
     ],
   ];
   for (const [name, { write }, expected] of rows) {
-    it(name, async () => assert.partialDeepStrictEqual(await write(), expected));
+    it(`the result of a write: ${name}`, async () => assert.partialDeepStrictEqual(await write(), expected));
   }
 });

@@ -98,7 +98,7 @@ const cases: readonly [name: string, change: Partial<typeof usual>, expected: Ex
   ],
 ];
 for (const [name, change, expected] of cases) {
-  test(`validity: ${name}`, () => {
+  test(`the validity of a certificate: ${name}`, () => {
     const validity = leafValidity({ ...usual, ...change });
     assert.deepEqual(
       validity && {
@@ -141,7 +141,7 @@ test('every validity passes the rules of the API server and stays inside the aut
   );
 });
 
-test('the leaf says what the validity says, and the chain ends below the root', async () => {
+test('a leaf has the computed validity, and its chain ends below the root', async () => {
   const root = await makeCa({ keyName: 'ECDSA P-384' });
   const upper = await makeCa({ subject: 'CN=upper', issuer: root });
   const signing = await makeCa({ keyName: 'Ed25519', subject: 'CN=signing', issuer: upper });

@@ -14,7 +14,7 @@ describe('requests that wait for the signer', () => {
     ['are woken when signing has become possible again', 'ca-1', true, true],
     ['are woken when another CA signs, which may permit other names', 'ca-2', true, true],
   ];
-  it('are woken once for each thing that has become right, if they can be answered then', () => {
+  it('waiting requests are tried once for each check that becomes ok, if they can be answered then', () => {
     const world = { signsWith: undefined as string | undefined, isPermitted: false, woken: 0 };
     const look = createWake({
       signsWith: () => world.signsWith,

@@ -25,7 +25,7 @@ test('a positive INTEGER of another library is read as the same value', () => {
   );
 });
 
-test('content of any length comes back', () => {
+test('content of any length is read as it was written', () => {
   const lengths = fc.oneof(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 65_500, max: 65_600 }));
   fc.assert(
     fc.property(lengths, fc.nat(255), (length, fill) => {
@@ -52,7 +52,7 @@ test('an element is read at its place, with any bytes around it', () => {
   );
 });
 
-test('a time comes back, in the form of its year, and another library reads the same', () => {
+test('a time is read as it was written, in the form of its year, and another library reads the same', () => {
   const times = fc.integer({
     min: Date.UTC(1950, 0, 1) / 1000,
     max: Date.UTC(9999, 11, 31, 23, 59, 59) / 1000,
@@ -80,7 +80,7 @@ const dottedOids = fc
   )
   .map(([[root, second], rest]) => [root, second, ...rest].join('.'));
 
-test('an object identifier comes back', () => {
+test('an object identifier is read as it was written', () => {
   fc.assert(fc.property(dottedOids, (dotted) => assert.equal(decodeOid(encodeOid(dotted)), dotted)));
 });
 
@@ -97,7 +97,7 @@ test('another library reads the same object identifier', () => {
   );
 });
 
-test('PEM comes back', () => {
+test('PEM is read as it was written', () => {
   const labels = fc.constantFrom('CERTIFICATE', 'PRIVATE KEY', 'CERTIFICATE REQUEST');
   const blocks = fc.array(fc.tuple(labels, fc.uint8Array({ minLength: 1, maxLength: 300 })), {
     minLength: 1,

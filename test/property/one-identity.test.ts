@@ -64,7 +64,7 @@ test('a pod has one identity: its certificate and its tokens carry the same SPIF
   );
 });
 
-test('both look at the pod alike: what is not the pod of the request, or is over, gets neither', () => {
+test('requests and tokens look at the pod in the same way: a wrong or finished pod gets neither', () => {
   const either = <T>(same: T, other: fc.Arbitrary<T>) => fc.oneof(fc.constant(same), other);
   const lookups = fc.oneof(
     fc.record({

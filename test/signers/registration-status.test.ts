@@ -114,8 +114,8 @@ async function setup(registrations: readonly Registration[], members = ['a']) {
 }
 const label = (app: string) => ({ podSelector: { matchLabels: { app } } });
 
-describe('what writes the status of registrations', () => {
-  it('counts each of 10,000 pods once, and writes once for each registration', async () => {
+describe('the writer of the status of registrations', () => {
+  it('the status writer counts each of 10,000 pods once, and writes once for each registration', async () => {
     const all = aClusterRegistration({ fallback: true });
     const scene = await setup([all, aRegistration(label('web')), aRegistration(label('other'), 'other')]);
     await scene.pass(40);
@@ -133,7 +133,7 @@ describe('what writes the status of registrations', () => {
     await scene.end();
   });
 
-  it('counts the 10 pods of 10,000 that a change affects, and writes once', async () => {
+  it('the status writer counts the 10 pods of 10,000 that a change affects, and writes once', async () => {
     const scene = await setup([aRegistration(label('web')), aRegistration(label('ten'), 'ten')]);
     for (let count = 0; count < 10; count += 1)
       scene.podStore.set(`shop/ten-${count}`, aPod({ labels: { app: 'ten' } }));
@@ -150,7 +150,7 @@ describe('what writes the status of registrations', () => {
     await scene.end();
   });
 
-  it('writes once for a registration that selects other pods from now on, and once for the one that they had', async () => {
+  it('the status writer writes once for a registration that selects other pods, and once for their former one', async () => {
     const scene = await setup([aRegistration(label('web')), aRegistration(label('none'), 'none')]);
     await scene.pass(40);
     scene.written();
@@ -164,7 +164,7 @@ describe('what writes the status of registrations', () => {
     await scene.end();
   });
 
-  it('writes once in 5 s at most while pods change all the time, and nothing when they change no longer', async () => {
+  it('the status writer writes once in 5 s at most while pods change, and nothing afterwards', async () => {
     const scene = await setup([aRegistration(label('web'))]);
     await scene.pass(40);
     scene.written();
@@ -183,7 +183,7 @@ describe('what writes the status of registrations', () => {
     await scene.end();
   });
 
-  it('writes nothing while another replica ranks first, and takes over when it is gone', async () => {
+  it('the status writer writes nothing while another replica ranks first, and takes over when it is gone', async () => {
     const members = ['a', 'b'];
     const registrations = Array.from({ length: 20 }, (_, count) =>
       aRegistration(label('web'), `web-${count}`),
@@ -199,7 +199,7 @@ describe('what writes the status of registrations', () => {
     await scene.end();
   });
 
-  it('restores a status that another client has overwritten', async () => {
+  it('the status writer restores a status that another client has overwritten', async () => {
     const scene = await setup([aRegistration(label('web'))]);
     await scene.pass(40);
     const right = scene.statusOf('shop/web');
@@ -209,7 +209,7 @@ describe('what writes the status of registrations', () => {
     await scene.end();
   });
 
-  it('leaves a status alone that has a member of a newer version', async () => {
+  it('the status writer leaves a status alone that has a member of a newer version', async () => {
     const scene = await setup([aRegistration(label('web'))]);
     await scene.pass(40);
     scene.written();
@@ -219,7 +219,7 @@ describe('what writes the status of registrations', () => {
     await scene.end();
   });
 
-  it('goes on where a registration is deleted before its status is written', async () => {
+  it('the status writer continues if a registration is deleted before its status is written', async () => {
     const scene = await setup([aRegistration(label('web')), aRegistration(label('other'), 'other')]);
     scene.gone.add('web');
     await scene.pass(10);

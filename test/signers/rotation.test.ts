@@ -124,7 +124,7 @@ async function withRotation(
   await running;
 }
 
-it('a CA whose next one cannot be made holds up neither JWT keys nor what is to be retired', async () => {
+it('a CA whose next one cannot be made delays neither JWT keys nor authorities that are to be retired', async () => {
   const time = createFakeTime();
   const now = time.now() / 1000;
   const { privateKey: _, ...rest } = await createAuthority({ id: 'ca-1', trustDomain, now: now - 5 * day });
@@ -136,7 +136,7 @@ it('a CA whose next one cannot be made holds up neither JWT keys nor what is to 
   await withRotation(newPool(trustDomain, outside, leaves, jwt), time, ({ until }) => until(expected));
 });
 
-it('no clock that jumps brings a step forward, and each step is taken once the clocks are right', async () => {
+it('a jump of the clock brings no step forward, and each step is taken once the clocks are right', async () => {
   const time = createFakeTime();
   const first = await createAuthority({ id: 'ca-1', trustDomain, now: time.now() / 1000 });
   await withRotation(newPool(trustDomain, first), time, async ({ ahead, states, go, until }) => {

@@ -46,7 +46,7 @@ const web = { selector: { app: 'web' } };
 const ofWeb = { labels: { app: 'web' } };
 
 describe('the signer of DNS names', () => {
-  it('names a pod by its Services, in DNS names alone, and shows how many there are', () => {
+  it('the signer of DNS names names a pod by its Services only, and shows how many there are', () => {
     const { identify, setService } = setup();
     setService('shop/web', web);
     assert.deepEqual(identify(ofWeb), {
@@ -59,7 +59,7 @@ describe('the signer of DNS names', () => {
     });
   });
 
-  it('gives only the names of the Services that a request chooses', () => {
+  it('the signer of DNS names gives only the names of the Services that a request chooses', () => {
     const { identify, setService } = setup();
     setService('shop/web', web);
     setService('shop/other', web);
@@ -70,7 +70,7 @@ describe('the signer of DNS names', () => {
     ]);
   });
 
-  it('lets a request choose among 501 Services with the same selector', () => {
+  it('the signer of DNS names lets a request choose among 501 Services with the same selector', () => {
     const { identify, setService } = setup();
     for (let each = 0; each <= 500; each += 1) setService(`shop/web-${each}`, web);
     const all = identify(ofWeb);
@@ -78,14 +78,14 @@ describe('the signer of DNS names', () => {
     assert.ok(identify(ofWeb, { 'kubespiffe.io/services': 'web-7,web-8' }).ok);
   });
 
-  it('knows one annotation, and refuses values that can never be right', () => {
+  it('the signer of DNS names knows one annotation, and refuses values that can never be right', () => {
     assert.deepEqual(Object.keys(serviceDns.annotations ?? {}), ['kubespiffe.io/services']);
     const check = serviceDns.annotations?.['kubespiffe.io/services'];
     assert.equal(check?.('web,api'), undefined);
     assert.match(check?.('bank/vault') ?? '', /not the name of a Service/);
   });
 
-  it('wakes the pods that a Service selects, and those that it selected before, and no others', () => {
+  it('a change of a Service wakes the pods that it selects, and those that it selected before, and no others', () => {
     const { pods, woken, setService } = setup();
     pods.set('shop/web-0', aPod(ofWeb));
     pods.set('shop/api-0', aPod({ labels: { app: 'api' } }));
@@ -121,7 +121,7 @@ describe('the signer of DNS names', () => {
     ['labels of every object in its selector', { selector: { constructor: 'x', toString: 'y' } }],
   ];
   for (const [what, spec] of strange) {
-    it(`gives no name for a Service with ${what}`, () => {
+    it(`the signer of DNS names gives no name for a Service with ${what}`, () => {
       const { identify, setService } = setup();
       setService('shop/web', spec as Service['spec']);
       const identity = identify(ofWeb);
@@ -129,7 +129,7 @@ describe('the signer of DNS names', () => {
     });
   }
 
-  it('makes certificates for servers alone', () => {
+  it('the signer of DNS names makes certificates for servers only', () => {
     assert.deepEqual(serviceDns.certificate({} as never).extKeyUsage, ['serverAuth']);
   });
 });

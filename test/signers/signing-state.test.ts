@@ -42,7 +42,7 @@ function aState(options: { hasPod?: boolean; jwt?: boolean } = {}) {
 }
 
 describe('a signer that cannot sign', () => {
-  it('says so on its own pod, once it has lasted for ten seconds, and again every minute', () => {
+  it('a signer that cannot sign reports that on its pod after ten seconds, and again every minute', () => {
     const { script, lookAt, recorded } = aState();
     script.x509 = tainted;
     for (const ms of [0, 9_999]) lookAt(ms);
@@ -61,7 +61,7 @@ describe('a signer that cannot sign', () => {
     assert.equal(new Set(recorded.map(({ key }) => key)).size, 1);
   });
 
-  it('says nothing of what passes by itself', () => {
+  it('a signer that cannot sign reports nothing that passes by itself', () => {
     const { script, lookAt, recorded } = aState();
     script.x509 = tainted;
     lookAt(0);
@@ -72,14 +72,14 @@ describe('a signer that cannot sign', () => {
     assert.deepEqual(recorded, []);
   });
 
-  it('says nothing where its pod is not in the cluster', () => {
+  it('a signer that cannot sign reports nothing if its pod is not in the cluster', () => {
     const { script, lookAt, recorded } = aState({ hasPod: false });
     script.x509 = tainted;
     for (const ms of [0, 20_000]) lookAt(ms);
     assert.deepEqual(recorded, []);
   });
 
-  it('says of certificates and of JWT-SVIDs each what it is', async () => {
+  it('a signer reports separately what prevents certificates and what prevents JWT-SVIDs', async () => {
     const { script, lookAt, recorded, canSign } = aState({ jwt: true });
     lookAt(0);
     assert.deepEqual(await canSign(), ['x509 1', 'jwt 1']);
@@ -92,7 +92,7 @@ describe('a signer that cannot sign', () => {
     );
   });
 
-  it('has no metric of JWT-SVIDs without a token endpoint', async () => {
+  it('a signer has no metric of JWT-SVIDs without a token endpoint', async () => {
     const { lookAt, canSign } = aState();
     lookAt(0);
     assert.deepEqual(await canSign(), ['x509 1']);

@@ -109,12 +109,12 @@ async function theServices(federateByDefault: ServiceParts['federateByDefault'] 
   };
 }
 
-describe('who gets which bundles', () => {
+describe('the bundles of a caller', () => {
   for (const [byDefault, expected] of [
     ['all', 'all'],
     ['none', []],
   ] as const) {
-    it(`without a registration, with or without a credential: ${byDefault}`, async () => {
+    it(`a caller without a registration gets its bundles, with or without a credential: ${byDefault}`, async () => {
       const { federatedWith, token, pods, reviewed } = await theServices(byDefault);
       for (const authorization of [undefined, `Bearer ${token}`]) {
         const granted = await federatedWith(authorization);
@@ -130,16 +130,16 @@ describe('who gets which bundles', () => {
   }
 });
 
-describe('what was learned of a token', () => {
+describe('facts about a token', () => {
   const ends: [what: string, happen: (pods: Awaited<ReturnType<typeof theServices>>['pods']) => void][] = [
     ['is deleted', (pods) => pods.delete(key)],
     ['finishes', (pods) => pods.set(key, { ...pod, finished: 'Failed' })],
-    ['is told to end', (pods) => pods.set(key, { ...pod, deletesAt: facts.now + 30 })],
+    ['is terminating', (pods) => pods.set(key, { ...pod, deletesAt: facts.now + 30 })],
     ['is replaced by another of its name', (pods) => pods.set(key, { ...pod, uid: 'other' })],
     ['is missing in a new list', (pods) => pods.replace([])],
   ];
   for (const [what, happen] of ends) {
-    it(`is forgotten as soon as the watch shows that its pod ${what}`, async () => {
+    it(`the facts about a token are forgotten as soon as the watch shows that its pod ${what}`, async () => {
       const { pods, ask, reviewed } = await theServices();
       for (let i = 0; i < 3; i += 1) assert.ok((await ask()).ok);
       assert.equal(reviewed(), 1);
@@ -149,7 +149,7 @@ describe('what was learned of a token', () => {
     });
   }
 
-  it('is kept through every other change, of this pod and of others', async () => {
+  it('the facts about a token are kept through every other change, of this pod and of others', async () => {
     const { pods, ask, reviewed } = await theServices();
     assert.ok((await ask()).ok);
     pods.set(key, { ...pod });

@@ -16,39 +16,39 @@ describe('the namespaces that a new root waits for', () => {
       owes: (namespace) => !holding.includes(namespace),
     });
 
-  it('are all existing ones, for each root separately', () => {
+  it('the namespaces that a new root waits for are all existing ones, for each root separately', () => {
     assert.equal(isReached(['a', 'b']), false);
     assert.equal(isReached(['a', 'b', 'c']), true);
     assert.equal(isReached([], 'old'), false);
     assert.equal(isReached(['a', 'b', 'c'], 'of another pool'), false);
   });
 
-  it('exclude one that once held the root, whether that was checked then or not', () => {
+  it('a new root does not wait for a namespace that once held it, checked then or not', () => {
     awaited.holds('c', ['new']);
     assert.equal(isReached(['a']), false);
     assert.equal(isReached(['b']), true);
   });
 
-  it('exclude namespaces that were created after the root', () => {
+  it('a new root does not wait for namespaces that were created after it', () => {
     awaited.follow(['old', 'new'], ['a', 'b', 'c', 'd']);
     assert.equal(isReached(['a', 'b', 'c']), true);
     awaited.follow(['old', 'new', 'newer'], ['a', 'b', 'c', 'd']);
     assert.equal(isReached(['a', 'b', 'c'], 'newer'), false);
   });
 
-  it('exclude one that stopped taking roots, also when it takes them again', () => {
+  it('a new root does not wait for a namespace that stopped taking roots, also when it takes them again', () => {
     awaited.leaves('c');
     awaited.follow(['old', 'new'], ['a', 'b', 'c']);
     assert.equal(isReached(['a', 'b']), true);
   });
 
-  it('exclude one that refuses, as long as another one holds the root', () => {
+  it('a new root does not wait for a namespace that refuses, as long as another one holds the root', () => {
     awaited.refuses('c');
     assert.equal(isReached(['a']), false);
     assert.equal(isReached(['a', 'b']), true);
   });
 
-  it('include those that refuse if all do, because a right may be missing', () => {
+  it('a new root waits for the namespaces that refuse if all do, because a right may be missing', () => {
     for (const namespace of ['a', 'b', 'c']) awaited.refuses(namespace);
     assert.equal(isReached([]), false);
     awaited.complies('a');
@@ -56,7 +56,7 @@ describe('the namespaces that a new root waits for', () => {
     assert.equal(isReached([]), true);
   });
 
-  it('exclude one with three conflicts in a row, and include one with fewer', () => {
+  it('a new root does not wait for a namespace after three conflicts in a row, and waits after fewer', () => {
     for (let i = 0; i < 2; i += 1) awaited.conflicts('c');
     assert.equal(isReached(['a', 'b']), false);
     awaited.complies('c');
@@ -66,14 +66,14 @@ describe('the namespaces that a new root waits for', () => {
     assert.equal(isReached(['a', 'b']), true);
   });
 
-  it('exclude one with conflicts, even if it is the only one that takes roots', () => {
+  it('a new root does not wait for a namespace with conflicts, even if it is the only one that takes roots', () => {
     awaited.follow([], []);
     awaited.follow(['new'], ['a']);
     for (let i = 0; i < 3; i += 1) awaited.conflicts('a');
     assert.equal(isReached([]), true);
   });
 
-  it('are all again when a root has left the pool and comes back', () => {
+  it('a root that has left the pool and comes back waits for all namespaces', () => {
     assert.equal(isReached(['a', 'b', 'c']), true);
     awaited.follow(['old'], ['a', 'b', 'c']);
     assert.equal(isReached(['a', 'b', 'c']), false);

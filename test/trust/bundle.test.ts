@@ -106,10 +106,10 @@ describe('a trust bundle', () => {
   type Mark = [string, (bundle: ObservedBundle) => ObservedBundle | undefined, object | undefined];
   const marks: Mark[] = [
     ['as it was written', (bundle) => bundle, names.mark],
-    ['not where there is no bundle', () => undefined, undefined],
+    ['not without a bundle', () => undefined, undefined],
     ['not where the annotations are gone', (bundle) => ({ ...bundle, annotations: {} }), undefined],
     [
-      'not where the sequence is no number',
+      'not if the sequence is not a number',
       (bundle) => ({ ...bundle, annotations: { ...bundle.annotations, 'kubespiffe.io/sequence': '7x' } }),
       undefined,
     ],

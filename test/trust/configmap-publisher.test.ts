@@ -33,7 +33,7 @@ function compile(authorities: readonly AuthorityRecord[]): Pool {
 }
 
 /** What its own watch shows, before anything is written: the publisher does not run here. */
-describe('roots count as published by ConfigMaps', () => {
+describe('the publication of roots by ConfigMaps', () => {
   let older: Pool;
   let newer: Pool;
   let root: CertificateFacts;
@@ -129,14 +129,14 @@ describe('roots count as published by ConfigMaps', () => {
     ['one is being deleted', () => ({ a: [active, holding(newer)], b: [{ isTerminating: true }] }), true],
   ];
   for (const [when, all, isPublished] of rows) {
-    it(`when ${when}: ${isPublished ? 'yes' : 'no'}`, () => {
+    it(`roots ${isPublished ? 'count' : 'do not count'} as published by ConfigMaps when ${when}`, () => {
       show(all());
       assert.equal(publisher.isVisible(root), isPublished);
       if (!isPublished) assert.match(publisher.problem() ?? '', /1 of 2 namespaces .*; b: it is still to be/);
     });
   }
 
-  it('and a trust domain whose roots are left out is logged once, and again with another size', () => {
+  it('a trust domain whose roots are left out of ConfigMaps is logged once, and again with another size', () => {
     show({ a: [active] });
     const large = 65 * 1024;
     for (const [size, warnings] of [
@@ -154,7 +154,7 @@ describe('roots count as published by ConfigMaps', () => {
     );
   });
 
-  it('not before namespaces and ConfigMaps are both read', () => {
+  it('roots count as published by ConfigMaps when both namespaces and ConfigMaps have been read', () => {
     assert.equal(publisher.isVisible(root), false);
     published.replace([]);
     assert.equal(publisher.isVisible(root), false);
@@ -163,7 +163,7 @@ describe('roots count as published by ConfigMaps', () => {
     assert.equal(publisher.isVisible(root), true);
   });
 
-  it('once seen everywhere, even if a namespace then loses the roots', () => {
+  it('roots that were seen everywhere stay published, even if a namespace then loses them', () => {
     show({ a: [active, holding(newer)] });
     assert.equal(publisher.isVisible(root), true);
     show({ a: [active], b: [active, holding(older)] });
@@ -171,7 +171,7 @@ describe('roots count as published by ConfigMaps', () => {
     assert.match(publisher.problem() ?? '', /2 of 2 namespaces/);
   });
 
-  it('again only after a new check when a root has left the pool and comes back', () => {
+  it('roots that left the pool and came back count as published only after a new check', () => {
     show({ a: [active, holding(newer)] });
     assert.equal(publisher.isVisible(root), true);
     pool = older;
@@ -182,7 +182,7 @@ describe('roots count as published by ConfigMaps', () => {
     assert.equal(publisher.isVisible(root), false);
   });
 
-  it('and each namespace is counted by its state in the metric', () => {
+  it('each namespace is counted in the metric by the state of its ConfigMap', () => {
     show({
       a: [active, holding(newer)],
       b: [active, holding(older)],

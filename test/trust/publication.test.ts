@@ -23,8 +23,8 @@ const bundleWith = (annotations: Record<string, string>): ObservedBundle => ({
   ...{ roots: new Set(), ends: new Map() },
 });
 
-describe('what is published of a trust domain', () => {
-  it('with one cluster is the pool with its own sequence, and no annotation is wanted', () => {
+describe('what is published for a trust domain', () => {
+  it('the publication of one cluster is the pool with its own sequence, and needs no annotation', () => {
     const pool = poolOf(7, 'a');
     const publication = createPublication(() => pool, withoutFederation, {
       mark: () => undefined,
@@ -35,21 +35,21 @@ describe('what is published of a trust domain', () => {
     assert.equal(nextBundleMark(pool, noSiblings, undefined), undefined);
   });
 
-  it('where no ClusterTrustBundles are served is the pool alone', () => {
+  it('the publication is only the pool if no ClusterTrustBundles are served', () => {
     const federated = { ...withoutFederation, siblings: () => siblingsOf('other') };
     const live = { mark: () => undefined, isMissing: () => true };
     assert.equal(createPublication(() => poolOf(7), federated, live)()?.siblings, noSiblings);
   });
 
   for (const text of ['-1', '1e9', '9'.repeat(16), '9007199254740992', 'x']) {
-    it(`ignores the sequence ${text} that another client wrote into the bundle`, () => {
+    it(`the publication ignores the sequence ${text} that another client wrote into the bundle`, () => {
       const annotations = { ...bundleMark.annotationsOf({ sequence: 1, content: 'x' }) };
       const [key = ''] = Object.keys(annotations);
       assert.equal(bundleMark.read(bundleWith({ ...annotations, [key]: text })), undefined);
     });
   }
 
-  it('remembers the highest mark of the live bundle, and not a content that was seen beside another', () => {
+  it('the publication remembers the highest mark of the live bundle, and no content that was seen beside another', () => {
     const bundles = createStore<ObservedBundle>({ time: realTime });
     const mark = followBundleMark(bundles, 'live');
     const show = (sequence: number, content: string) =>
@@ -74,7 +74,7 @@ describe('what is published of a trust domain', () => {
    * is deleted, and a reader that asks either of them. A replica that starts while the object is gone knows no
    * mark, so none starts before it is written again.
    */
-  it('never has one sequence for different content, and no reader sees it go back', () => {
+  it('the publication never has one sequence for different content, and readers never see it decrease', () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant('pool' as const), root: fc.constantFrom('a', 'b', 'c') }),
       fc.record({ kind: fc.constant('siblings' as const), content: fc.constantFrom('', 'x', 'y') }),

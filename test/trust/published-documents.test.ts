@@ -64,7 +64,7 @@ const all = (pool: Pool): (PublishedDocument | undefined)[] => [
 ];
 
 describe('the documents of a pool', () => {
-  it('are the same bytes for the same content, in any order and at any time', () => {
+  it('the documents of a pool are the same bytes for the same content, in any order and at any time', () => {
     fc.assert(
       fc.property(records, sequence, fc.integer({ min: 0, max: 1e9 }), (some, at, seconds) => {
         const time = new Date(seconds * 1000).toISOString();
@@ -75,7 +75,7 @@ describe('the documents of a pool', () => {
     );
   });
 
-  it('hold exactly what is published, and can be read again', () => {
+  it('the documents of a pool hold exactly what is published, and can be read again', () => {
     fc.assert(
       fc.property(records, sequence, (some, at) => {
         const pool = compile(some, at);
@@ -105,7 +105,7 @@ describe('the documents of a pool', () => {
     );
   });
 
-  it('meet every clause for bundles, MUST and SHOULD', () => {
+  it('the documents of a pool meet every clause for bundles, MUST and SHOULD', () => {
     fc.assert(
       fc.property(records, (some) => {
         const document = spiffeBundleDocument(compile(some), 300);
@@ -121,7 +121,7 @@ describe('the documents of a pool', () => {
     );
   });
 
-  it('never hold a private member or any part of a private key', () => {
+  it('the documents of a pool never hold a private member or any part of a private key', () => {
     const isPrivate = new Set(['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']);
     const secrets = shelf.map(({ privateKey = '' }) => privateKey.split('\n')[1] ?? '');
     assert.ok(secrets.every((line) => line.length >= 40));
@@ -141,7 +141,7 @@ describe('the documents of a pool', () => {
     );
   });
 
-  it('are the same for every sequence, except for the bundle, which says it', () => {
+  it('the documents of a pool are the same for every sequence, except for the bundle with its sequence', () => {
     const texts = new Set<string>();
     for (const at of [1, 2]) {
       for (const document of all(
@@ -165,7 +165,7 @@ describe('the discovery document', () => {
     algorithms: ['ES256', 'RS256'],
   });
 
-  it('has the members that OpenID Connect and the clouds require', () => {
+  it('the discovery document has the members that OpenID Connect and the clouds require', () => {
     assert.equal(document.contentType, 'application/json');
     assert.deepEqual(JSON.parse(document.bytes.toString()), {
       issuer: 'https://oidc.example.org/cluster',

@@ -30,7 +30,7 @@ describe('where a root must be visible', () => {
   for (const [lacksBundles, configMaps, endpointAlone, place] of rows) {
     const cluster = `${lacksBundles ? 'without' : 'with'} ClusterTrustBundles`;
     const settings = `${configMaps ? 'ConfigMaps' : 'no ConfigMaps'}, ${endpointAlone ? 'the' : 'not the'} token endpoint alone`;
-    it(`${cluster}, with ${settings}: ${place}`, () => {
+    it(`the place where roots must be visible in ${cluster}, with ${settings}: ${place}`, () => {
       assert.equal(decisiveVisibility({ bundle, configMaps, endpointAlone, lacksBundles }).place, place);
     });
   }

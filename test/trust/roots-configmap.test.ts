@@ -203,7 +203,7 @@ describe('the roots of a namespace', () => {
   ];
   const rootsOf = (record: AuthorityRecord) => ofPool(compile([record])).pem;
   for (const [when, namespace, published, kind, difference] of steps) {
-    it(`when ${when}: ${kind}`, () => {
+    it(`the ConfigMap of roots when ${when}: ${kind}`, () => {
       const step = nextStep(desired, namespace, published());
       assert.equal(step.kind, kind);
       if (difference) assert.match('difference' in step ? step.difference : '', difference);

@@ -15,7 +15,7 @@ const names = fc.uniqueArray(fc.constantFrom('a', 'b', 'c', 'd'));
 const keys = fc.uniqueArray(fc.constantFrom('a/1', 'a/2', 'b/1', 'b/2', 'c/1'), { selector: kidOf });
 
 describe('the other clusters of a trust domain', () => {
-  it('give each root and each key once, in an order that does not depend on which cluster has it', () => {
+  it('the other clusters give each root and each key once, in an order that does not depend on the cluster', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(names, keys)), (clusters) => {
         const all = clusters.map(([roots, kids]) => sibling(roots, kids));
@@ -33,7 +33,7 @@ describe('the other clusters of a trust domain', () => {
     );
   });
 
-  it('have the same digest exactly where they have the same roots and keys', () => {
+  it('the other clusters have the same digest exactly if they have the same roots and keys', () => {
     fc.assert(
       fc.property(names, keys, names, keys, (roots, kids, otherRoots, otherKids) => {
         const [one, other] = [
@@ -47,7 +47,7 @@ describe('the other clusters of a trust domain', () => {
     );
   });
 
-  it('are none where nothing is known of them', () => {
+  it('the other clusters have no roots and keys if none of them is known', () => {
     assert.equal(joinSiblings([]), noSiblings);
     assert.equal(joinSiblings([sibling([], [])]), noSiblings);
   });

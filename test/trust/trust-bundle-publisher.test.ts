@@ -131,7 +131,7 @@ describe('the publisher of trust bundles', () => {
   const fingerprints = (pool: Pool) => new Set(pool.roots.map(({ sha256Hex }) => sha256Hex));
   const activeRoot = (pool: Pool) => pool.active?.root ?? assert.fail('it has an active authority');
 
-  it('writes a missing bundle once, and reports what it has seen', () =>
+  it('the publisher writes a missing bundle once, and reports what it has seen', () =>
     withPublisher(0, async ({ visibility, written, time }) => {
       assert.equal(written.length, 1);
       assert.deepEqual(rootsOf(written[0]), fingerprints(older));
@@ -141,7 +141,7 @@ describe('the publisher of trust bundles', () => {
       assert.equal(visibility.problem(), undefined);
     }));
 
-  it('shows a root in preview in the preview bundle, beside the live roots, and nowhere else', () =>
+  it('the publisher shows a root in preview only in the preview bundle, beside the live roots', () =>
     withPublisher(0, async (scene) => {
       assert.deepEqual(rootsOf(scene.previews.at(-1)), fingerprints(older));
       scene.remembered = inPreview;
@@ -158,7 +158,7 @@ describe('the publisher of trust bundles', () => {
       assert.deepEqual(rootsOf(scene.previews.at(-1)), fingerprints(older));
     }));
 
-  it('records when a root was added to a live bundle, and keeps that time in later writes', () =>
+  it('the publisher records when a root was added to a live bundle, and keeps that time in later writes', () =>
     withPublisher(0, async (scene) => {
       const times = () => scene.written.at(-1)?.metadata.annotations?.['kubespiffe.io/added-at'];
       const [first] = fingerprints(older);
@@ -179,7 +179,7 @@ describe('the publisher of trust bundles', () => {
       assert.match(times() ?? '', new RegExp(`^${began} ${added}=${rfc3339(at)} [0-9a-f]{64}=`));
     }));
 
-  it('leaves bundles alone that are not desired', () =>
+  it('the publisher leaves bundles alone that are not desired', () =>
     withPublisher(0, async ({ previews, written, published, time }) => {
       const before = previews.length + written.length;
       published.set(foreign.name, foreign);
@@ -188,7 +188,7 @@ describe('the publisher of trust bundles', () => {
       assert.equal(previews.length + written.length, before);
     }));
 
-  it('writes the current content of the Secret, so that an old view removes no root', () =>
+  it('the publisher writes the current content of the Secret, so that an old view removes no root', () =>
     withPublisher(0, async (scene) => {
       scene.live = { ok: true, pool: newer };
       scene.published.delete(bundleName);
@@ -196,7 +196,7 @@ describe('the publisher of trust bundles', () => {
       assert.deepEqual(rootsOf(scene.written.at(-1)), fingerprints(newer));
     }));
 
-  it('leaves a bundle unchanged that equals the current Secret, although its own view is older', () =>
+  it('the publisher leaves a bundle unchanged that equals the current Secret, although its own view is older', () =>
     withPublisher(0, async (scene) => {
       scene.remembered = newer;
       scene.live = { ok: true, pool: newer };
@@ -210,7 +210,7 @@ describe('the publisher of trust bundles', () => {
       assert.deepEqual(scene.published.get(bundleName)?.roots, fingerprints(newer));
     }));
 
-  it('writes nothing from memory while the pool is unusable, and reports why', () =>
+  it('the publisher writes nothing from memory while the pool is unusable, and reports why', () =>
     withPublisher(0, async (scene) => {
       scene.live = { ok: false, problem: missing };
       scene.published.delete(bundleName);
@@ -223,7 +223,7 @@ describe('the publisher of trust bundles', () => {
       assert.equal(scene.written.length, 2);
     }));
 
-  it('counts a root as published only when its own watch shows it, not when it was written', () =>
+  it('the publisher counts a root as published only when its own watch shows it, not when it was written', () =>
     withPublisher(0, async (scene) => {
       scene.isWatched = false;
       scene.published.delete(bundleName);
@@ -232,7 +232,7 @@ describe('the publisher of trust bundles', () => {
       assert.equal(scene.visibility.isVisible(activeRoot(older)), false);
     }));
 
-  it('reports why the API server refused it', () =>
+  it('the publisher reports why the API server refused a bundle', () =>
     withPublisher(0, async (scene) => {
       scene.answer = { status: 403, body: { kind: 'Status', message: 'may not attest' } };
       scene.published.delete(bundleName);
@@ -240,7 +240,7 @@ describe('the publisher of trust bundles', () => {
       assert.match(scene.visibility.problem() ?? '', /the bundle is missing: .*may not attest/);
     }));
 
-  it('leaves the write to the first in rank, and writes after the delay', () =>
+  it('the publisher leaves the write to the first in rank, and writes after the delay', () =>
     withPublisher(1, async ({ written, time }) => {
       await time.advance(900);
       assert.equal(written.length, 0);

@@ -110,7 +110,7 @@ describe('a stand-in for the PKI engine of Vault', () => {
       AbortSignal.timeout(10_000),
     );
 
-  it('signs, and its answer makes an authority', async () => {
+  it('Vault signs, and its answer makes an authority', async () => {
     answer = undefined;
     const signed = await ask();
     assert.ok(signed.kind === 'signed', JSON.stringify(signed));
@@ -128,7 +128,7 @@ describe('a stand-in for the PKI engine of Vault', () => {
     assert.match(unknown.remedy, /--upstream-root/);
   });
 
-  it('is logged in to with the token of a ServiceAccount', async () => {
+  it('the login to Vault uses the token of a ServiceAccount', async () => {
     const login = {
       role: 'kubespiffe',
       mount: 'kubernetes',
@@ -171,7 +171,7 @@ describe('a stand-in for the PKI engine of Vault', () => {
     ],
   ];
   for (const [name, given, kind, what] of rows) {
-    it(`ends in no certificate when it ${name}`, async () => {
+    it(`Vault gives no certificate when it ${name}`, async () => {
       answer = () => given;
       const outcome = await ask();
       assert.equal(outcome.kind, kind);
@@ -179,7 +179,7 @@ describe('a stand-in for the PKI engine of Vault', () => {
     });
   }
 
-  it('is not asked where its certificate is not trusted, its mount is wrong, or nobody listens', async () => {
+  it('Vault is not asked if its certificate is not trusted, its mount is wrong, or it does not listen', async () => {
     const untrusted = await ask(undefined, url, company.certificate);
     assert.equal(untrusted.kind, 'pending');
     const wrong = await ask(undefined, new URL('/other', url));
@@ -190,7 +190,7 @@ describe('a stand-in for the PKI engine of Vault', () => {
 });
 
 describe('the name of another CA', () => {
-  it('is read in each of its forms', () => {
+  it('the name of another CA is read in each of its forms', () => {
     for (const [given, expected] of [
       ['cert-manager:Issuer/company', { name: 'company', kind: 'Issuer', group: 'cert-manager.io' }],
       [
@@ -225,7 +225,7 @@ describe('the name of another CA', () => {
     ...['vault:https://vault/pki?x=1', 'vault:https://vault/a%2fb'],
   ];
   for (const given of wrong) {
-    it(`is refused: ${JSON.stringify(given)}`, () => {
+    it(`the name of another CA is refused: ${JSON.stringify(given)}`, () => {
       const read = parseUpstream(given);
       assert.ok(!read.ok);
       assert.match(read.reason, /write cert-manager:Issuer\/NAME/);

@@ -440,7 +440,7 @@ describe('keys', () => {
     assert.ok((await subject.authenticate(unknown())).ok);
   });
 
-  it('the endpoint goes on when keys cannot be fetched', async () => {
+  it('the endpoint works when keys cannot be fetched', async () => {
     const subject = anAuthenticator(facts);
     subject.script.keysAreDown = true;
     assert.ok((await subject.authenticate(aToken())).ok);

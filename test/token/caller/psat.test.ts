@@ -40,7 +40,7 @@ describe('what is logged of an unverified token', () => {
     [{ alg: 'ES256', kid: 'k', [token]: 'a' }, undefined],
   ];
   for (const [header, shown] of headers) {
-    it(`of an unverified token ${shown ?? 'nothing'} is logged for the header ${JSON.stringify(header).slice(0, 60)}`, () => {
+    it(`the log of an unverified token has ${shown ?? 'nothing'} for the header ${JSON.stringify(header).slice(0, 60)}`, () => {
       const refused = readPsatHeader(header);
       assert.ok(!refused.ok);
       if (shown !== undefined) assert.ok(refused.detail.includes(shown), refused.detail);

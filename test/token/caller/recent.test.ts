@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { createRecent } from '../../../signer/token/caller/recent.ts';
 import { timeWith } from '../../kube/fake-time.ts';
 
-describe('what was seen a moment ago', () => {
+describe('recent entries', () => {
   it('a recent entry counts for its time, from the last use on', () => {
     let nowMs = 0;
     const recent = createRecent<string>({ lifetimeMs: 100, time: timeWith({ monotonic: () => nowMs }) });

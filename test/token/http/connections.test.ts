@@ -276,7 +276,7 @@ describe('a client that ignores every goodbye', { concurrency: true }, () => {
 });
 
 describe('a listener that closes', () => {
-  it('a closing listener accepts nobody, finishes the answers under way, and disconnects clients that stay', async () => {
+  it('a closing listener accepts no connection, finishes the answers under way, and disconnects clients that stay', async () => {
     const listener = await aListener({ ...usualLimits, closingMs: 1_000 });
     const silent = tcp(listener.port);
     const idle = tls(listener.port);
@@ -295,7 +295,7 @@ describe('a listener that closes', () => {
   });
 });
 
-describe('clients that are too many', { concurrency: true }, () => {
+describe('too many clients', { concurrency: true }, () => {
   const answered = async ({ socket, text }: ReturnType<typeof tls>) => {
     socket.write(post(1, 'a'));
     await waitFor('the answer', () => text().includes('200 OK'));
@@ -316,7 +316,7 @@ describe('clients that are too many', { concurrency: true }, () => {
     await listener.stop();
   });
 
-  it('new connections of one address have a limit of their rate, and the open ones go on', async () => {
+  it('new connections of one address have a limit of their rate, and the open ones are served', async () => {
     const listener = await aListener({ keepAliveMs: 60_000 }, { newConnections: 1 });
     const first = tls(listener.port);
     await answered(first);

@@ -32,7 +32,7 @@ const pools: [what: string, pool: Pool | undefined, keys: string, bundle: string
   ['nothing that is published', poolOf({ ...root, state: 'prepared' }), 'served', nothing, nothing],
 ];
 for (const [what, pool, ...expected] of pools) {
-  it(`with ${what}, the documents are there or say why they are not`, () => {
+  it(`with ${what}, the documents are served or refused with the reason`, () => {
     const { keys, bundle, roots } = createDocuments(
       publicationOf(() => pool),
       {

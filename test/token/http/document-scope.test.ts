@@ -119,7 +119,7 @@ describe('the answers of an endpoint', () => {
     await http.app.close();
   });
 
-  describe('with a document', () => {
+  describe('an answer with a document', () => {
     const encodings: [accept: string | undefined, encoding: 'gzip' | undefined][] = [
       [undefined, undefined],
       ['', undefined],

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { it } from 'node:test';
 import { presentedBy } from '../../../signer/token/http/presented.ts';
 
-it('refuses a request with two Authorization headers', () => {
+it('a request with two Authorization headers is refused', () => {
   const shown = (...rawHeaders: string[]) => {
     const read = presentedBy({ rawHeaders } as IncomingMessage, false);
     return read.ok ? read.value.authorization : read.code;

@@ -55,7 +55,7 @@ describe('audiences', () => {
   ];
   for (const [wanted, policy, expected] of rows) {
     const limits = policy === listed ? ' of a list' : '';
-    it(`${JSON.stringify(wanted).slice(0, 60)}${limits}: ${expected}`, () => {
+    it(`the audiences ${JSON.stringify(wanted).slice(0, 60)}${limits}: ${expected}`, () => {
       const outcome = checkAudiences(wanted, policy);
       assert.equal(outcome.ok ? 'ok' : outcome.code, expected);
     });
@@ -71,7 +71,7 @@ describe('audiences', () => {
     [['A'], ['a'], false],
   ];
   for (const [wanted, patterns, isAllowed] of allowed) {
-    it(`${wanted} are ${isAllowed ? '' : 'not '}those that a registration allows: ${patterns}`, () => {
+    it(`the audiences ${wanted} are ${isAllowed ? '' : 'not '}those that a registration allows: ${patterns}`, () => {
       const outcome = checkAllowed(wanted, patterns, 'the registration shop/web');
       if (isAllowed) assert.deepEqual(outcome, { ok: true, value: wanted });
       else

@@ -11,14 +11,14 @@ describe('requests', () => {
     'grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&subject_token=t' +
     '&subject_token_type=urn:ietf:params:oauth:token-type:jwt&audience=a';
 
-  it('are read, with several audiences', () => {
+  it('requests for tokens are read, with several audiences', () => {
     const value = { credential: { kind: 'token', token: 't' }, audiences: ['a', 'b'] };
     assert.deepEqual(readExchange(`${good}&audience=b`, bare), { ok: true, value });
     const authorization = 'bearer t';
     assert.deepEqual(readShortForm('{"audience":["a","b"]}', { authorization }), { ok: true, value });
   });
 
-  it('may name the registration that is meant, once, and by a name that it can have', () => {
+  it('a request for a token may name its registration, once, and only by a valid name', () => {
     const authorization = 'Bearer t';
     const named = (read: ReturnType<typeof readExchange>) =>
       read.ok ? (read.value.registration ?? 'none') : read.code;
@@ -41,7 +41,7 @@ describe('requests', () => {
     assert.deepEqual([csr('web'), csr(undefined)], ['web', 'none']);
   });
 
-  it('bring one credential, and not two', () => {
+  it('requests for tokens have one credential, and not two', () => {
     const peer = { certificate: Uint8Array.of(1) };
     const authorization = 'Bearer t';
     const short = (presented: Presented) => {
@@ -67,7 +67,7 @@ describe('requests', () => {
     assert.equal(form({ authorization, peer: none }), 'CredentialsRepeated');
   });
 
-  it('never have a name in the answer that may be a secret', () => {
+  it('an answer to a request for a token never repeats a name that may be a secret', () => {
     for (const name of ['eyJhbGciOiJ9.e30.AA', 'x'.repeat(100), 'A b']) {
       const refused = readExchange(`${good}&${encodeURIComponent(name)}=1`, bare);
       assert.ok(!refused.ok);

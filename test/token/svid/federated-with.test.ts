@@ -20,7 +20,7 @@ const rows: [
   ['with a registration that names none', { registration, federatesWith: [] }, [], []],
 ];
 for (const [what, terms, byAll, byNone] of rows) {
-  it(`a caller ${what} gets what the registration or else the setting says`, () => {
+  it(`a caller ${what} gets the bundles of the registration or else of the setting`, () => {
     assert.deepEqual(federatedWith(terms, 'all').trustDomains, byAll);
     assert.deepEqual(federatedWith(terms, 'none').trustDomains, byNone);
   });

@@ -34,7 +34,7 @@ const mint = (algorithm: 'ES256' | 'RS256', audiences: readonly string[] = ['htt
 
 describe('a JWT-SVID', () => {
   for (const algorithm of ['ES256', 'RS256'] as const) {
-    it(`of ${algorithm} verifies by another library, and says what it should and no more`, async () => {
+    it(`a JWT-SVID of ${algorithm} verifies by another library, and has the expected claims and no more`, async () => {
       const token = await mint(algorithm);
       const { payload, protectedHeader } = await jwtVerify(token, keys[algorithm].publicKey, {
         issuer: 'https://id.example.org',
@@ -61,13 +61,13 @@ describe('a JWT-SVID', () => {
     }
   });
 
-  it('of ES256 has a signature of 64 octets', async () => {
+  it('a JWT-SVID of ES256 has a signature of 64 octets', async () => {
     const token = await mint('ES256');
     assert.equal(Buffer.from(token.split('.')[2] ?? '', 'base64url').length, 64);
   });
 });
 
-describe('its end', () => {
+describe('the end of a JWT-SVID', () => {
   const cases: [
     name: string,
     lifetimeSeconds: number,
@@ -82,7 +82,7 @@ describe('its end', () => {
     ['may be an hour away', 3600, 86_400, 3600],
   ];
   for (const [name, lifetimeSeconds, left, expected] of cases) {
-    it(name, () => {
+    it(`the end of a JWT-SVID ${name}`, () => {
       const expiry = expiryOf({ now, lifetimeSeconds, credentialEndsAt: now + left });
       if (expected === 'refused')
         assert.partialDeepStrictEqual(expiry, { ok: false, code: 'TokenEndsTooSoon' });

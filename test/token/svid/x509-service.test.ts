@@ -87,7 +87,7 @@ function aService(different: Partial<X509ServiceNeeds> = {}) {
 }
 
 describe('the service for certificates', () => {
-  it('issues a certificate for the pod, and notes the pod in the context of the request', async () => {
+  it('the service for certificates issues one for the pod, and notes the pod in the context of the request', async () => {
     const { answer, context } = aService();
     const given = await answer();
     assert.ok(given.ok);
@@ -101,7 +101,7 @@ describe('the service for certificates', () => {
     assert.equal(context.caller, psat);
   });
 
-  it('names the pod to who writes it into the certificate, with what the token says of the node', async () => {
+  it('the service for certificates passes on the pod, with the node in the token, for the optional extension', async () => {
     const asked: object[] = [];
     const profile = { ...svidProfile, extensionsFor: (identity: object) => void asked.push(identity) };
     await aService({ profile }).answer();
@@ -111,7 +111,7 @@ describe('the service for certificates', () => {
     assert.partialDeepStrictEqual(asked[1], { podUID: 'pod-uid', nodeName: '', nodeUID: '' });
   });
 
-  it('signs no DNS name that the name constraints of the CA do not permit', async () => {
+  it('the service for certificates signs no DNS name that the name constraints of the CA do not permit', async () => {
     const authority = {
       id: 'ca-1',
       signing: { sha256Hex: 'ca-1' },
@@ -150,7 +150,7 @@ describe('the service for certificates', () => {
       forged,
     ],
     [
-      'a pod that is over its rate, whatever it sends',
+      'a pod that is over its rate, with any body',
       { authenticate: async () => withOwner(refuse('PodLimited'), psat) },
       { code: 'PodLimited' },
       forged,
@@ -188,7 +188,7 @@ describe('the service for certificates', () => {
     ],
   ];
   for (const [name, different, expected, request] of refused) {
-    it(`refuses ${name}`, async () => {
+    it(`the service for certificates refuses ${name}`, async () => {
       const { answer, context } = aService(different);
       const given = await answer(request);
       assert.ok(!given.ok);
@@ -202,7 +202,7 @@ describe('the service for certificates', () => {
     [404, 'PodGone'],
     [500, 'PodUnavailable'],
   ] as const) {
-    it(`looks the pod up live each time, and refuses with ${code} for ${status}`, async () => {
+    it(`the service for certificates looks up the pod live each time, and refuses with ${code} for ${status}`, async () => {
       const { answer, api } = aService();
       assert.ok((await answer()).ok);
       api.answer = () => ({

@@ -34,7 +34,7 @@ describe('the body of a request for a certificate', () => {
     ],
   ];
   for (const [name, body] of taken) {
-    it(`may be ${name}`, () => {
+    it(`the body of a request for a certificate may be ${name}`, () => {
       const der = pkcs10Of(Buffer.from(body));
       assert.ok(der.ok);
       assert.deepEqual(Buffer.from(der.value), request);
@@ -52,7 +52,7 @@ describe('the body of a request for a certificate', () => {
     ['PEM that is cut', pem('CERTIFICATE REQUEST').slice(0, -30), /no END line/],
   ];
   for (const [name, body, said] of refused) {
-    it(`may not be ${name}, which is not repeated in the answer`, () => {
+    it(`the body of a request for a certificate may not be ${name}, which is not repeated in the answer`, () => {
       const outcome = pkcs10Of(Buffer.from(body));
       assert.ok(!outcome.ok && outcome.code === 'CsrUnreadable');
       assert.match(descriptionOf(outcome), said);
@@ -60,7 +60,7 @@ describe('the body of a request for a certificate', () => {
     });
   }
 
-  it('comes with the token as Bearer', () => {
+  it('a request for a certificate has its token as Bearer', () => {
     assert.deepEqual(readX509Request(request, { authorization: 'Bearer a.b.c' }), {
       ok: true,
       value: { subjectToken: 'a.b.c', body: request },
@@ -71,7 +71,7 @@ describe('the body of a request for a certificate', () => {
     }
   });
 
-  it('does not come with a certificate, which would renew itself for ever', () => {
+  it('a request for a certificate cannot use a certificate, which would renew itself forever', () => {
     const peer = { certificate: Uint8Array.of(1) };
     for (const authorization of ['Bearer a.b.c', undefined]) {
       const outcome = readX509Request(request, { authorization, peer });
@@ -81,7 +81,7 @@ describe('the body of a request for a certificate', () => {
     assert.ok(readX509Request(request, { authorization: 'Bearer a.b.c', peer: none }).ok);
   });
 
-  it('never makes the reader throw', () => {
+  it('the reader of requests for certificates never throws', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (body) => {
         const der = pkcs10Of(body);
@@ -107,7 +107,7 @@ describe('the key of a request', () => {
     ['of a request that is cut', request.subarray(0, -1), 'CsrUnreadable', /truncated; send one PKCS#10/],
   ];
   for (const [name, pkcs10, expected, said = /^/] of cases) {
-    it(`${name}: ${expected}`, () => {
+    it(`a request for a certificate with a key ${name}: ${expected}`, () => {
       const outcome = keyOfRequest(pkcs10);
       assert.equal(outcome.ok ? 'taken' : outcome.code, expected);
       if (!outcome.ok) assert.match(descriptionOf(outcome), said);
@@ -137,7 +137,7 @@ describe('an X509-SVID for a request', () => {
       ...different,
     });
 
-  it('carries the identity and the key, and nothing that was asked for', async () => {
+  it('an X509-SVID has the identity and the key, and nothing else of the request', async () => {
     const outcome = await mint();
     assert.ok(outcome.ok);
     const leaf = readCertificate(outcome.value.leafDer);
@@ -153,16 +153,16 @@ describe('an X509-SVID for a request', () => {
   const ends: [name: string, left: number, expected: { notAfter: number; refreshAt: number } | 'refused'][] =
     [
       [
-        'lives for an hour, the two minutes that it lies back counted',
+        'lives for an hour, including the two minutes of backdating',
         86_400,
         { notAfter: 3480, refreshAt: 1740 },
       ],
       ['never outlives the token', 600, { notAfter: 600, refreshAt: 300 }],
       ['may have half a minute', 30, { notAfter: 30, refreshAt: 15 }],
-      ['is refused below that', 29, 'refused'],
+      ['is refused below half a minute', 29, 'refused'],
     ];
   for (const [name, left, expected] of ends) {
-    it(name, async () => {
+    it(`an X509-SVID ${name}`, async () => {
       const outcome = await mint({ credentialEndsAt: now + left });
       if (expected === 'refused') return assert.ok(!outcome.ok && outcome.code === 'TokenEndsTooSoon');
       assert.ok(outcome.ok);
@@ -174,7 +174,7 @@ describe('an X509-SVID for a request', () => {
     });
   }
 
-  it('stays inside the validity of its authority', async () => {
+  it('an X509-SVID stays inside the validity of its authority', async () => {
     const young = authorityOf(await makeCa({ notBefore: now - 60, notAfter: now + 1000 }));
     const outcome = await mint({ authority: young });
     assert.ok(outcome.ok);
