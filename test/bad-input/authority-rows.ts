@@ -139,7 +139,7 @@ export const authorityBadInput: readonly BadInput[] = [
   {
     input: 'the answer of cert-manager with a chain to a foreign root, or a denial',
     verdict: 'the pool stays as it is',
-    tests: [[company, 'refuses an answer below a foreign root, and a request that was denied']],
+    tests: [[company, 'ca prepare refuses an answer below a foreign root, and a request that was denied']],
   },
   ...fromVault('asked again later', [
     ['a Vault that is sealed, a standby, or busy', 'is sealed', 'is a standby', 'is busy'],

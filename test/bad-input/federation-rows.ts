@@ -259,11 +259,11 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(contract, 'the bundle is not used', [
     [
       'a FederatedTrustDomain that is changed while its bundle is fetched',
-      'does not use what it fetched for a resource that was changed meanwhile',
+      'a fetched bundle is not used if its resource was changed meanwhile',
     ],
     [
       'a FederatedTrustDomain that is deleted while its bundle is fetched',
-      'does not use what it fetched for a resource that was deleted meanwhile',
+      'a fetched bundle is not used if its resource was deleted meanwhile',
     ],
   ]),
   ...rows(resource, 'the bundle is fetched', [
@@ -275,11 +275,11 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(contract, 'nothing changes for others', [
     [
       '1,000 FederatedTrustDomains at once',
-      'publishes 1,000 trust domains, and issues certificates meanwhile',
+      'the signer publishes 1,000 trust domains, and issues certificates meanwhile',
     ],
     [
       'an endpoint that sends a little and then hangs',
-      'goes on with the others, and with issuance, while one endpoint hangs and another one lies',
+      'the signer serves other peers and issues while one endpoint hangs and another one sends a wrong bundle',
     ],
   ]),
   spec(
@@ -308,7 +308,7 @@ export const federationBadInput: readonly BadInput[] = [
     'an endpointSPIFFEID that is not a SPIFFE ID',
     'an endpointSPIFFEID without a path',
   ),
-  spec('a `clusterTrustBundle` that is a path', 'a ClusterTrustBundle that is no name'),
+  spec('a `clusterTrustBundle` that is a path', 'a ClusterTrustBundle that is not a name'),
   spec(
     'an endpoint of its own trust domain without `bootstrapBundle`',
     'an endpoint of the trust domain itself without a bootstrapBundle',
@@ -328,7 +328,7 @@ export const federationBadInput: readonly BadInput[] = [
   ...rows(contract, notTaken('BundleHasOwnAuthority'), [
     [
       'a FederatedTrustDomain with `peerOf: self` whose bundle is that of all clusters',
-      'takes another cluster of its own trust domain into bundle and trust bundles, until the resource is deleted',
+      'another cluster of the trust domain is in bundle and trust bundles, until its resource is deleted',
     ],
   ]),
   ...rows(attempt, notTaken('BundleHasOwnAuthority'), [
@@ -352,7 +352,9 @@ export const federationBadInput: readonly BadInput[] = [
   {
     input: 'a FederatedTrustDomain for the own trust domain',
     verdict: '[OwnTrustDomain](#owntrustdomain)',
-    tests: [[contract, 'does not federate its own trust domain, and lets the first of two resources count']],
+    tests: [
+      [contract, 'the signer does not federate its own trust domain, and uses the first of two resources'],
+    ],
   },
   {
     input: 'two FederatedTrustDomains for one trust domain',
@@ -362,7 +364,7 @@ export const federationBadInput: readonly BadInput[] = [
         resource,
         'the FederatedTrustDomain that was created first counts, or the first by name, in any order of arrival',
       ],
-      [contract, 'does not federate its own trust domain, and lets the first of two resources count'],
+      [contract, 'the signer does not federate its own trust domain, and uses the first of two resources'],
     ],
   },
 ];

@@ -309,7 +309,7 @@ export const registrationRows: readonly BadInput[] = [
         registration,
         'an invalid registration gives no name, and reports why: this version of the signer knows',
       ],
-      [contract, 'a field of a newer version gives no name, since it may restrict what the rest gives'],
+      [contract, 'a field of a newer version gives no name, because it may restrict what the rest gives'],
       [
         registration,
         'an invalid registration gives no name, and reports why: is not a field of a WorkloadRegistration',
@@ -440,9 +440,9 @@ export const registrationRows: readonly BadInput[] = [
     verdict: 'the API server refuses it',
     tests: [
       [admission, 'the API server refuses a WorkloadRegistration with another namespace'],
-      [admission, 'the API server refuses a WorkloadRegistration with a namespace that only begins alike'],
+      [admission, 'the API server refuses a WorkloadRegistration with a namespace with the same beginning'],
       [admission, 'the API server refuses a WorkloadRegistration with DNS names that were not granted'],
-      [admission, 'kubectl apply prints the reason'],
+      [admission, 'kubectl apply prints the reason of a refused registration'],
     ],
   },
   {
@@ -475,7 +475,12 @@ export const registrationRows: readonly BadInput[] = [
   {
     input: 'a ClusterRegistrationPolicy that is deleted',
     verdict: 'grants nothing',
-    tests: [[contract, 'finds CRDs that are installed while it runs, and creates the policy without grants']],
+    tests: [
+      [
+        contract,
+        'a signer finds CRDs that are installed while it runs, and creates the policy without grants',
+      ],
+    ],
   },
   {
     input: 'CRDs that are not installed, or installed later',
@@ -483,16 +488,22 @@ export const registrationRows: readonly BadInput[] = [
     tests: [
       [
         contract,
-        'without the CRDs a pod has the name of its ServiceAccount, and readiness says what is missing',
+        'without the CRDs a pod has the name of its ServiceAccount, and readiness reports what is missing',
       ],
-      [contract, 'finds CRDs that are installed while it runs, and creates the policy without grants'],
+      [
+        contract,
+        'a signer finds CRDs that are installed while it runs, and creates the policy without grants',
+      ],
     ],
   },
   {
     input: 'one of two conflicting registrations that is deleted while the pod waits',
     verdict: ['Issued'],
     tests: [
-      [contract, 'two that conflict both say so, and the pod is named as soon as one of them is deleted'],
+      [
+        contract,
+        'two registrations that conflict both report that, and the pod is named when one of them is deleted',
+      ],
     ],
   },
   {

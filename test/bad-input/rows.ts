@@ -38,11 +38,11 @@ const controller = 'issuance/controller.test.ts';
 const queue = 'kube/queue.test.ts';
 const decide = 'issuance/decide.test.ts';
 
-/** The pool Secret in the cluster: whatever is wrong with it, the name of the test ends in it. */
+/** The pool Secret in the cluster. The name of each test ends with the problem. */
 const pool = (...problems: readonly string[]): readonly TestReference[] =>
   problems.map((problem) => [
     'contract/pool.test.ts',
-    `waits, is not ready, names field and remedy, and keeps the roots when it ${problem}`,
+    `a signer waits, is not ready, names field and remedy, and keeps the roots when the pool ${problem}`,
   ]);
 
 /** The one table of bad input. The documentation has the same rows, and bad-input.test.ts holds them to the tests. */
@@ -55,7 +55,7 @@ export const badInput: readonly BadInput[] = [
       ...['exponent 3', 'a modulus of 3070 bits'].map(
         (name): TestReference => [
           requests,
-          `denies an RSA key with ${name}, which the API server takes, and names the types that are served`,
+          `the signer denies an RSA key with ${name}, which the API server accepts, and names the served types`,
         ],
       ),
       [decide, 'the decision denies a readable key of an algorithm that we do not know'],
@@ -70,7 +70,7 @@ export const badInput: readonly BadInput[] = [
     input: "`userAnnotations` in the pod's source that the signer does not know",
     verdict: ['InvalidUnverifiedUserAnnotations'],
     tests: [
-      [requests, 'denies an annotation key, and the condition says which one and what to do'],
+      [requests, 'the signer denies an annotation key, and the condition names it and what to do'],
       [decide, 'the decision denies an annotation key'],
       [
         hostile,
@@ -92,19 +92,19 @@ export const badInput: readonly BadInput[] = [
         'manifests/base.test.ts',
         'a pod that writes the signer’s name in another case is refused at once, not left waiting',
       ],
-      [requests, 'need not fear its own name in another case: the API server refuses it'],
+      [requests, 'the API server refuses the name of the signer in another case'],
     ],
   },
   {
     input: 'the name of another signer',
     verdict: 'not seen, not touched',
-    tests: [[requests, 'neither sees nor touches the requests of other signers']],
+    tests: [[requests, 'the signer neither reads nor changes the requests of other signers']],
   },
   {
     input: 'a CSR with a subject, names, extensions or attributes',
     verdict: ['Issued'],
     tests: [
-      [requests, 'issues the same name for every PKCS#10 request of a pod, whichever names it asks for'],
+      [requests, 'the signer issues the same name for every PKCS#10 request of a pod, with any names in it'],
       ['property/csr.test.ts', 'only the ECDSA P-256 key of a request is used, with anything else in it'],
     ],
   },
@@ -140,8 +140,8 @@ export const badInput: readonly BadInput[] = [
     input: 'a request for a pod that is gone, or that was replaced by a pod with the same name',
     verdict: ['PodGone', 'PodReplaced'],
     tests: [
-      [requests, 'drops the request of a pod that is not there'],
-      [requests, 'drops the request of a pod whose name another pod has now'],
+      [requests, 'the signer drops the request of a pod that does not exist'],
+      [requests, 'the signer drops the request of a pod whose name another pod has now'],
       [
         'kube/pods.test.ts',
         'the pod of a request is gone when the server reports that, with anything in the cache',
@@ -154,24 +154,24 @@ export const badInput: readonly BadInput[] = [
     tests: [
       [
         requests,
-        'leaves a request open that claims another node, without an Event on the pod, audited and counted once',
+        'the signer leaves a request open that claims another node, without an Event on the pod, audited and counted once',
       ],
       [
         requests,
-        'leaves a request open that claims another ServiceAccount, without an Event on the pod, audited and counted once',
+        'the signer leaves a request open that claims another ServiceAccount, without an Event on the pod, audited and counted once',
       ],
     ],
   },
   {
     input: 'a pod that is being deleted',
     verdict: ['Issued'],
-    tests: [[requests, 'serves a pod that is terminating']],
+    tests: [[requests, 'the signer serves a pod that is terminating']],
   },
   {
     input: 'a pod that has finished',
     verdict: ['PodFinished'],
     tests: [
-      [requests, 'lets a finished pod wait'],
+      [requests, 'the signer lets a finished pod wait'],
       [decide, 'the decision waits when the pod has failed'],
     ],
   },
@@ -183,16 +183,16 @@ export const badInput: readonly BadInput[] = [
       ['issuance/consider.test.ts', 'the decision is "issue" for the predecessor of the pod in the cache'],
       ['issuance/consider.test.ts', 'the decision is "issue" for a pod without a node in the cache'],
       ['kube/pods.test.ts', 'the pod of a request is read when the cache has none'],
-      [stalePods, 'issues for the successor of a StatefulSet pod after one live look'],
-      [stalePods, 'issues for a pod that had no node yet, after one live look'],
-      [stalePods, 'issues for a pod that the cache does not have, after one live look'],
+      [stalePods, 'the signer issues for the successor of a StatefulSet pod after one live look'],
+      [stalePods, 'the signer issues for a pod that had no node yet, after one live look'],
+      [stalePods, 'the signer issues for a pod that the cache does not have, after one live look'],
     ],
   },
   {
     input: 'names of namespace and ServiceAccount at their length limits (63 and 253 characters)',
     verdict: ['Issued'],
     tests: [
-      [requests, 'issues for names at their length limits'],
+      [requests, 'the signer issues for names at their length limits'],
       [decide, 'the decision issues at the length limits of namespace, ServiceAccount and trust domain'],
     ],
   },
@@ -200,8 +200,8 @@ export const badInput: readonly BadInput[] = [
     input: '`maxExpirationSeconds` of 3600, or of 91 days',
     verdict: ['Issued'],
     tests: [
-      [requests, 'issues within the limits for maxExpirationSeconds 3600'],
-      [requests, 'issues within the limits for maxExpirationSeconds 7862400'],
+      [requests, 'the signer issues within the limits for maxExpirationSeconds 3600'],
+      [requests, 'the signer issues within the limits for maxExpirationSeconds 7862400'],
       [
         'issuance/validity.test.ts',
         'every validity passes the rules of the API server and stays inside the authority',
@@ -212,8 +212,8 @@ export const badInput: readonly BadInput[] = [
     input: 'a trust domain of 255 characters, or one that begins with `-`',
     verdict: ['Issued'],
     tests: [
-      ['contract/trust-domains.test.ts', 'works with a hyphen at either end'],
-      ['contract/trust-domains.test.ts', 'works with 255 characters'],
+      ['contract/trust-domains.test.ts', 'the signer and its readers work with a hyphen at either end'],
+      ['contract/trust-domains.test.ts', 'the signer and its readers work with 255 characters'],
       ['config/load.test.ts', 'trust domains of 255 characters, or beginning with a hyphen, are accepted'],
       ['trust/labels.test.ts', 'a trust domain that is not a valid label is replaced by the documented hash'],
     ],
@@ -283,22 +283,22 @@ export const badInput: readonly BadInput[] = [
     verdict: ['ClockSkew'],
     tests: ['160 s slow', '100 s fast'].map((skew) => [
       'contract/clock.test.ts',
-      `waits, is not ready and says so when its own clock is ${skew}`,
+      `the signer waits, is not ready and reports that its own clock is ${skew}`,
     ]),
   },
   {
     input: 'a request that was created before the admission policy was in force',
     verdict: ['CreatedUnguarded'],
-    tests: [[unguarded, 'leaves a request that was created without the policy unanswered once it is back']],
+    tests: [[unguarded, 'a request that was created without the policy stays unanswered once it is back']],
   },
   {
     input: 'an admission policy that is missing, or lets clients other than nodes create requests',
     verdict: ['RequestsUnguarded'],
     tests: [
-      [unguarded, 'answers nothing while the policy is missing, and says so everywhere'],
+      [unguarded, 'a signer answers nothing while the policy is missing, and reports that'],
       [
         unguarded,
-        'answers nothing while the policy or its binding lets clients other than nodes create requests',
+        'a signer answers nothing while the policy or its binding lets clients other than nodes create requests',
       ],
     ],
   },
@@ -334,25 +334,33 @@ export const badInput: readonly BadInput[] = [
       ...['signers sign', 'podcertificaterequests/status patch'].map(
         (grant): TestReference => [
           'contract/missing-rights.test.ts',
-          `keeps a request open without "${grant}", says so everywhere, and answers it once the rule is back`,
+          `the signer keeps a request open without "${grant}", reports that, and answers it once the rule is back`,
         ],
       ),
-      [outage, 'keeps requests that it may not answer, and answers them once it may'],
+      [outage, 'the signer keeps requests that it may not answer, and answers them once it may'],
     ],
   },
   {
     input: 'an API server that is down, slow, or answers garbage',
     verdict: ['ApiUnavailable'],
     tests: [
-      [outage, 'waits for an API server that is down at its start, and then answers the requests that exist'],
-      [outage, 'answers through a server that is slow'],
-      [outage, 'answers after a server that says garbage, also where the garbage looks like success'],
+      [
+        outage,
+        'the signer waits for an API server that is down at its start, and then answers the requests that exist',
+      ],
+      [outage, 'the signer answers through a slow API server'],
+      [
+        outage,
+        'the signer answers after an API server sends garbage, also if the garbage looks like success',
+      ],
     ],
   },
   {
     input: 'an API server that is killed (`kill -9`) in the middle of 500 requests',
     verdict: ['Issued'],
-    tests: [[outage, 'answers 500 requests although the API server is killed in the middle of them']],
+    tests: [
+      [outage, 'the signer answers 500 requests although the API server is killed in the middle of them'],
+    ],
   },
   {
     input: 'an API server without HTTP/2 (`--disable-http2-serving`)',
@@ -374,7 +382,7 @@ export const badInput: readonly BadInput[] = [
     tests: [
       [
         'contract/kubeconfig.test.ts',
-        'commands use `kubectl proxy`, and a signer is told to use the API server itself',
+        'commands use `kubectl proxy`, and a signer refuses it with the advice to use the API server itself',
       ],
     ],
   },
@@ -384,13 +392,16 @@ export const badInput: readonly BadInput[] = [
     tests: [
       [
         outage,
-        'follows a restored etcd: nothing is signed by an authority that was tainted since, and new requests are answered',
+        'the signer follows a restored etcd: no authority that was tainted since signs, and requests are answered',
       ],
       [
         'contract/pool-view.test.ts',
-        'takes a pool from a restored etcd although its version is lower than one that was seen',
+        'the view takes a pool from a restored etcd although its version is lower than one that was seen',
       ],
-      ['contract/kube.test.ts', 'etcd restored from a backup while watches are not answered'],
+      [
+        'contract/kube.test.ts',
+        'the reflector follows etcd that was restored from a backup while watches are not answered',
+      ],
     ],
   },
   ...serviceDnsRows,

@@ -15,11 +15,11 @@ export const serviceDnsRows: readonly BadInput[] = [
       [names, 'a pod has no names if no Service selects it'],
       [
         contractDns,
-        'answers a request that waits for a Service at once when one selects the pod, and reports on the pod why it waits',
+        'service-dns answers a waiting request when a Service selects the pod, and reports before why it waits',
       ],
       [
         contractDns,
-        'answers when the labels of a waiting pod are corrected, and when the selector of a Service is',
+        'service-dns answers when the labels of a waiting pod or the selector of a Service are corrected',
       ],
     ],
   },
@@ -137,10 +137,7 @@ export const serviceDnsRows: readonly BadInput[] = [
     input: 'an EndpointSlice that a tenant writes for a pod, in its namespace or in another',
     verdict: ['NoService'],
     tests: [
-      [
-        contractDns,
-        'gives no name for an EndpointSlice that a tenant writes, in the namespace of the pod or in another',
-      ],
+      [contractDns, 'service-dns gives no name for an EndpointSlice that a tenant writes, in any namespace'],
     ],
   },
   {
@@ -160,7 +157,7 @@ export const serviceDnsRows: readonly BadInput[] = [
     tests: [
       [
         contractDns,
-        'issues a certificate that OpenSSL accepts for each DNS name of the Service, and for no other',
+        'service-dns issues a certificate that OpenSSL accepts for each DNS name of the Service, and for no other',
       ],
     ],
   },

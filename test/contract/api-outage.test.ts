@@ -118,7 +118,7 @@ describe('a signer whose API server has problems', () => {
     }
   }
 
-  it('answers 500 requests although the API server is killed in the middle of them', async () => {
+  it('the signer answers 500 requests although the API server is killed in the middle of them', async () => {
     const process = await start(direct);
     await process.ready();
     const requests = generator.prepare(500);
@@ -130,7 +130,7 @@ describe('a signer whose API server has problems', () => {
     await eachAuditedOnce(process, await allIssued(requests));
   });
 
-  it('waits for an API server that is down at its start, and then answers the requests that exist', async () => {
+  it('the signer waits for an API server that is down at its start, and then answers the requests that exist', async () => {
     const requests = generator.prepare(20);
     await createAll(requests);
     await controlPlane.killApiServer();
@@ -149,7 +149,7 @@ describe('a signer whose API server has problems', () => {
     await process.ready();
   });
 
-  it('answers through a server that is slow', async () => {
+  it('the signer answers through a slow API server', async () => {
     const process = await start(proxied);
     await process.ready();
     proxy.add({ ...statusWrites, fault: { kind: 'delay', ms: 700 } });
@@ -159,7 +159,7 @@ describe('a signer whose API server has problems', () => {
     await eachAuditedOnce(process, await allIssued(requests));
   });
 
-  it('answers after a server that says garbage, also where the garbage looks like success', async () => {
+  it('the signer answers after an API server sends garbage, also if the garbage looks like success', async () => {
     const process = await start(proxied);
     await process.ready();
     proxy.add({ ...statusWrites, times: 10, fault: { kind: 'answer', status: 200, ...html } });
@@ -190,7 +190,7 @@ describe('a signer whose API server has problems', () => {
     }
   });
 
-  it('answers each request once after half a minute in which the server could write nothing', async () => {
+  it('the signer answers each request once after half a minute in which the API server could write nothing', async () => {
     const process = await start(proxied);
     await process.ready();
     proxy.forget();
@@ -208,7 +208,7 @@ describe('a signer whose API server has problems', () => {
     await eachAuditedOnce(process, await allIssued(requests));
   });
 
-  it('signs no more than one answer in 25 s for a request while etcd is out of space, and answers once there is space', async (t) => {
+  it('the signer signs at most one answer in 25 s for a request while etcd is out of space, and answers later', async (t) => {
     // The roots, and until when the CA may have signed, have to be written while that is possible.
     const earlier = await start(direct);
     const first = generator.prepare(1);
@@ -284,7 +284,7 @@ describe('a signer whose API server has problems', () => {
     for (const alarm of alarms) await etcd.call('/v3/maintenance/alarm', { ...alarm, action: 'DEACTIVATE' });
   }
 
-  it('raises the alarm when its answers are found invalid, and writes them ever more rarely', async () => {
+  it('the signer raises the alarm when its answers are found invalid, and writes them less and less often', async () => {
     const process = await start(proxied);
     await process.ready();
     const rule = proxy.add({ ...statusWrites, fault: { kind: 'answer', status: 422 } });
@@ -319,7 +319,7 @@ describe('a signer whose API server has problems', () => {
     pool = { ...pool, authorities: [...pool.authorities, { ...authority, id, state: 'retired' }] };
   }
 
-  it('delivers nothing that an authority signed which was tainted while the answers were under way', async () => {
+  it('the signer delivers no answer of an authority that was tainted while the answers were under way', async () => {
     const process = await start(proxied);
     await process.ready();
     // Half of the writes never arrive, the others go through without our learning of it.
@@ -357,7 +357,7 @@ describe('a signer whose API server has problems', () => {
     await eachAuditedOnce(process, answered);
   });
 
-  it('follows a restored etcd: nothing is signed by an authority that was tainted since, and new requests are answered', async (t) => {
+  it('the signer follows a restored etcd: no authority that was tainted since signs, and requests are answered', async (t) => {
     await putPool(controlPlane, { ...pool, sequence: pool.sequence + 2 });
     const reopened = generator.prepare(5);
     await createAll(reopened);
@@ -409,7 +409,7 @@ describe('a signer whose API server has problems', () => {
     await process.ready();
   });
 
-  it('keeps requests that it may not answer, and answers them once it may', async () => {
+  it('the signer keeps requests that it may not answer, and answers them once it may', async () => {
     const process = await start(proxied);
     await process.ready();
     const rule = proxy.add({ ...statusWrites, fault: { kind: 'answer', status: 403 } });

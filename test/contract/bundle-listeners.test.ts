@@ -102,7 +102,7 @@ describe('the bundle endpoints', () => {
       },
     );
 
-  it('the https_web endpoint is not ready before its files are there, and reports which and why', async () => {
+  it('the https_web endpoint is not ready before its files exist, and reports which and why', async () => {
     const early = await waitFor('the reason', async () => {
       const { text } = await signer.readiness();
       return text.includes('ENOENT') && text;
@@ -137,7 +137,7 @@ describe('the bundle endpoints', () => {
     assert.notDeepEqual((await overSpiffe(`spiffe://${trustDomain}/ns/a/sa/b`)).errors, []);
   });
 
-  it('serve the same documents with the same validators, name the issuer, and give no tokens', async () => {
+  it('the bundle endpoints serve the same documents with the same validators, name the issuer, and give no tokens', async () => {
     for (const target of ['/bundle', '/keys', '/roots.pem', '/.well-known/openid-configuration']) {
       const [first, second] = [
         await get(web.port, target, web.credentials.cert),
@@ -155,7 +155,7 @@ describe('the bundle endpoints', () => {
     }
   });
 
-  it('speak TLS 1.3 and 1.2 with forward secrecy, and nothing older', async () => {
+  it('the bundle endpoints speak TLS 1.3 and 1.2 with forward secrecy, and nothing older', async () => {
     const handshake = (port: number, version: 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3', ciphers?: string) =>
       new Promise<string>((resolve) => {
         const socket = connect(
@@ -184,7 +184,7 @@ describe('the bundle endpoints', () => {
     }
   });
 
-  it('ask for no client certificate', async () => {
+  it('the bundle endpoints ask for no client certificate', async () => {
     for (const { port } of [web, spiffe]) assert.equal(await asksForCertificate(port), false);
   });
 
@@ -206,7 +206,7 @@ describe('the bundle endpoints', () => {
     }
   });
 
-  it('count what they refuse for themselves, and audit nothing of it', async () => {
+  it('the bundle endpoints count what they refuse separately, and audit nothing of it', async () => {
     const counted = (listener: string) =>
       signer.metric('kubespiffe_other_refusals_total', { listener, reason: 'RouteUnknown' });
     const before = await counted('bundle-web');
@@ -220,7 +220,7 @@ describe('the bundle endpoints', () => {
     assert.ok(!signer.lines().some(({ event }) => event === 'token'));
   });
 
-  it('a renewed certificate is shown to new connections, and open ones go on', async () => {
+  it('a renewed certificate is shown to new connections, and open ones continue', async () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const before = await get(web.port, '/bundle', web.credentials.cert, 'GET', agent);
     const renewed = await webCredentials();

@@ -92,8 +92,8 @@ async function mint(
   return assembleJwt(input, algorithm === 'ES256' ? joinedFromDer(signature) : signature);
 }
 
-describe('go-spiffe, of the documents of a pool,', () => {
-  it('reads the SPIFFE bundle with all that is published, its sequence and its hint', async () => {
+describe('go-spiffe as reader of the documents of a pool', () => {
+  it('go-spiffe reads the SPIFFE bundle of a pool with all that is published, its sequence and its hint', async () => {
     const verdict = await judges.spiffeBundle(bundleOf(pool));
     assertAccepted(verdict);
     assert.deepEqual(verdict.facts, {
@@ -107,13 +107,13 @@ describe('go-spiffe, of the documents of a pool,', () => {
     });
   });
 
-  it('reads the JWK set as a JWT bundle', async () => {
+  it('go-spiffe reads the JWK set of a pool as a JWT bundle', async () => {
     const verdict = await judges.jwtBundle({ trustDomain, content: jwksDocument(pool).bytes });
     assertAccepted(verdict);
     assert.equal(verdict.facts.kids, kidsOf(pool, 'active', 'retiring'));
   });
 
-  it('refuses what our clauses refuse, so that it is the judge that it should be', async () => {
+  it('go-spiffe refuses what our clauses refuse, so that it is a valid judge', async () => {
     const bundle = JSON.parse(Buffer.from(bundleOf(pool).content).toString()) as { keys: { kid?: string }[] };
     const keys = bundle.keys.map(({ kid: _, ...rest }) => rest);
     const without = { trustDomain, content: JSON.stringify({ ...bundle, keys }) };
@@ -126,7 +126,7 @@ describe('go-spiffe, of the documents of a pool,', () => {
 
 describe('a token that is signed by a key of the pool', () => {
   for (const algorithm of ['ES256', 'RS256'] as const) {
-    it(`with ${algorithm} is accepted by go-spiffe, by the SPIFFE bundle and by the JWK set`, async () => {
+    it(`a token with ${algorithm} is accepted by go-spiffe, by the SPIFFE bundle and by the JWK set`, async () => {
       const token = await mint(algorithm);
       const jwks = { trustDomain, content: jwksDocument(pool).bytes };
       for (const input of [{ bundle: bundleOf(pool) }, { bundle: jwks, isJwks: true }]) {
@@ -138,7 +138,7 @@ describe('a token that is signed by a key of the pool', () => {
       }
     });
 
-    it(`with ${algorithm} is accepted by py-spiffe, by the JWK set, and for no other audience`, async () => {
+    it(`a token with ${algorithm} is accepted by py-spiffe, by the JWK set, and for no other audience`, async () => {
       const question = {
         trustDomain,
         jwks: jwksDocument(pool).bytes.toString(),
@@ -150,7 +150,7 @@ describe('a token that is signed by a key of the pool', () => {
       assertRefused(await pySpiffe.judge({ ...question, audience: 'b' }), /[Aa]udience/);
     });
 
-    it(`with ${algorithm} is accepted by jose, by the JWK set`, async () => {
+    it(`a token with ${algorithm} is accepted by jose, by the JWK set`, async () => {
       const keys = createLocalJWKSet(JSON.parse(jwksDocument(pool).bytes.toString()));
       const { payload, protectedHeader } = await jwtVerify(await mint(algorithm), keys, {
         audience,
@@ -161,7 +161,7 @@ describe('a token that is signed by a key of the pool', () => {
     });
   }
 
-  it('is refused by go-spiffe for another audience, after its time, and once its key is retired', async () => {
+  it('a token is refused by go-spiffe for another audience, after its time, and once its key is retired', async () => {
     const bundle = bundleOf(pool);
     assertRefused(
       await judges.jwtSvid({ token: await mint('ES256'), audience: 'b', bundle }),
@@ -181,11 +181,11 @@ describe('a token that is signed by a key of the pool', () => {
   });
 });
 
-describe('go-spiffe fetches the bundle', () => {
+describe('go-spiffe as client of the bundle endpoints', () => {
   const servers: TestEndpoint[] = [];
   after(() => Promise.all(servers.map((server) => server.close())));
 
-  it('over https_web, and not from a server of another root', async () => {
+  it('go-spiffe fetches the bundle over https_web, and not from a server of another root', async () => {
     const [credentials, others] = [await webCredentials(), await webCredentials()];
     const server = await serve(credentials, { '/bundle': { body: bundleOf(pool).content } });
     servers.push(server);
@@ -197,7 +197,7 @@ describe('go-spiffe fetches the bundle', () => {
     assertRefused(await ask(others.cert), /unknown authority|verify certificate/);
   });
 
-  it('over https_spiffe from an endpoint with an SVID of ours, and not from one with another ID', async () => {
+  it('go-spiffe fetches the bundle over https_spiffe, and not from an endpoint with another ID', async () => {
     const signing = signingAuthorityAt(pool, now, 0);
     assert.ok(signing.ok);
     const server = await serve(await svidOf(signing.authority, ['kubespiffe', 'bundle-endpoint']), {
@@ -265,7 +265,7 @@ describe('`kubespiffe bundle fetch`', () => {
     assert.match(stderr, says);
   }
 
-  it('prints the bundle as it came, its JWT keys and its roots, over https_web', async () => {
+  it('bundle fetch prints the bundle unchanged, its JWT keys and its roots, over https_web', async () => {
     const url = await open(web, good());
     const { code, stdout, stderr } = await overWeb(url);
     assert.equal(code, 0, stderr);
@@ -277,7 +277,7 @@ describe('`kubespiffe bundle fetch`', () => {
     assert.equal((await overWeb(url, '--format', 'pem')).stdout, rootsPem(pool)?.bytes.toString());
   });
 
-  it('does so over https_spiffe, with PEM roots or the last bundle to begin with', async () => {
+  it('bundle fetch works over https_spiffe, beginning with PEM roots or with the last bundle', async () => {
     const url = await open(svid, good());
     for (const known of [roots, file('known.json', bundleOf(pool).content)]) {
       const { code, stdout, stderr } = await overSpiffe(url, endpointId, known);
@@ -286,7 +286,7 @@ describe('`kubespiffe bundle fetch`', () => {
     }
   });
 
-  it('accepts no server that does not prove its identity', async () => {
+  it('bundle fetch accepts no server that does not prove its identity', async () => {
     const [webUrl, spiffeUrl] = [await open(web, good()), await open(svid, good())];
     assertFailed(await fetch(webUrl), /self-signed|certificate/);
     assertFailed(await overWeb(spiffeUrl), /certificate/);
@@ -301,7 +301,7 @@ describe('`kubespiffe bundle fetch`', () => {
     assertFailed(await overSpiffe(spiffeUrl, endpointId, foreignRoots), /certificate|issuer/);
   });
 
-  it('follows redirects to endpoints that prove the same, and no others', async () => {
+  it('bundle fetch follows redirects to endpoints that prove the same identity, and no others', async () => {
     const target = await open(web, good());
     const to = (location: string) => ({ [bundlePath]: { status: 307, headers: { location } } });
     const right = await open(web, to(`${target}${bundlePath}`));
@@ -315,7 +315,7 @@ describe('`kubespiffe bundle fetch`', () => {
     assertFailed(await overWeb(loop), /5 redirects are followed/);
   });
 
-  it('prints nothing of an answer that is not a valid bundle', async () => {
+  it('bundle fetch prints nothing of an answer that is not a valid bundle', async () => {
     const document = JSON.parse(Buffer.from(bundleOf(pool).content).toString());
     const secret = (await createJwtAuthority({ key: 'es256', now })).privateKey ?? '';
     const leaked = { ...createPrivateKey(secret).export({ format: 'jwk' }), use: 'jwt-svid', kid: 'a' };
@@ -337,7 +337,7 @@ describe('`kubespiffe bundle fetch`', () => {
     }
   });
 
-  it('warns of keys that are ignored, and of an empty bundle', async () => {
+  it('bundle fetch warns of keys that are ignored, and of an empty bundle', async () => {
     const url = await open(web, {
       [bundlePath]: { body: JSON.stringify({ keys: [{ kty: 'AKP', use: 'jwt-svid', kid: 'a' }] }) },
     });

@@ -126,7 +126,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     return / (ca-\d+)$/.exec(issuer.subject)?.[1] ?? '';
   }
 
-  it('rotate: certificates go on without a break, and come from the new CA in the end', async () => {
+  it('ca rotate: certificates are issued without a break, and finally by the new CA', async () => {
     let isOver = false;
     const issued: string[] = [];
     const loop = (async () => {
@@ -162,7 +162,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     }
   });
 
-  it('the record covers every certificate, and costs no call for each', async () => {
+  it('the record of signatures covers every certificate, without a call for each', async () => {
     const at = '/api/v1/namespaces/kubespiffe/configmaps/kubespiffe-pool-signed-until';
     const signedUntil = readSignedUntil(((await controlPlane.request('GET', at)).body as ConfigMap).data);
     const requests = '/apis/certificates.k8s.io/v1/podcertificaterequests';
@@ -193,7 +193,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.ok(count > 0 && count <= 12, `${count} calls for ${items.length} certificates`);
   });
 
-  it('status: the timeline of each authority, and the next step', async () => {
+  it('ca status prints the timeline of each authority, and the next step', async () => {
     const shown = await ca('status', ...timing);
     assert.match(shown.stdout, /^ca-1 {2}X509 {2}retiring\n/);
     assert.match(shown.stdout, /● +\S+ +no longer signs +\d+s ago/);
@@ -206,7 +206,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     );
   });
 
-  it('who: the pods that hold certificates of a CA', async () => {
+  it('who lists the pods that hold certificates of a CA', async () => {
     const shown = JSON.parse((await ca('who', 'ca-1', '-o', 'json')).stdout);
     assert.ok(shown.holders.length > 0);
     const path = '/apis/certificates.k8s.io/v1/podcertificaterequests';
@@ -226,7 +226,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     );
   });
 
-  it('retire: not while a certificate needs it, unless that is forced', async () => {
+  it('ca retire refuses an authority that a certificate needs, unless that is forced', async () => {
     const refused = await ca('retire', 'ca-1', ...timing);
     assert.equal(refused.code, 1);
     assert.match(
@@ -260,7 +260,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     await waitFor('the root to be gone', async () => (await namesIn('roots')).join() === 'ca-2');
   });
 
-  it('remove: an entry that nothing needs, or by force, of which a command that is killed leaves a record', async () => {
+  it('ca remove deletes an entry that nothing needs, or any by force, and a killed command leaves a record', async () => {
     const refused = await ca('remove', 'ca-1');
     assert.match(refused.stderr, /ca-1 may have signed what is valid until .*\nhint: .*--force --reason/);
     await removeAndInterrupt('ca-1', 'it was stolen');
@@ -268,7 +268,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.equal(await issueNow(), 'ca-2');
   });
 
-  it('preview: in the preview bundle with the live roots, and in no other; remove takes it back', async () => {
+  it('a CA in preview is in the preview bundle with the live roots, and in no other, until it is removed', async () => {
     assert.equal((await ca('prepare', '--ca-id', 'ca-3')).code, 0);
     const dry = await ca('preview', 'ca-3', '--dry-run');
     assert.match(dry.stdout, /ca-3: prepared -> preview \(server dry run\)/);
@@ -286,7 +286,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     await waitFor('it to be taken back', async () => (await namesIn('roots-preview')).join() === 'ca-2');
   });
 
-  it('activate: waits until every verifier can have the root', async () => {
+  it('ca activate waits until every verifier can have the root', async () => {
     // On a slow machine a command takes seconds.
     const longer = ['--propagation-delay', '12s', '--max-lifetime', '24h'];
     for (const verb of ['prepare', 'trust']) {
@@ -302,7 +302,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     await waitFor('its first certificate', async () => (await issueNow()) === 'ca-4');
   });
 
-  it('taint: within 5 s every replica signs with another one that is ready, and an untainted one never again', async (t) => {
+  it('ca taint makes every replica sign with another ready authority within 5 s, and never again with this one', async (t) => {
     for (const args of [
       ['prepare', '--ca-id', 'ca-5'],
       ['trust', 'ca-5'],
@@ -351,7 +351,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.ok((await namesIn('roots')).includes('ca-4'));
   });
 
-  it('evict: pods that have a controller, as far as their PodDisruptionBudgets allow it', async () => {
+  it('ca evict evicts pods that have a controller, as far as their PodDisruptionBudgets allow it', async () => {
     const pods = '/api/v1/namespaces/default/pods';
     // A pod that does not run yet is evicted in spite of its budget.
     const status = { status: { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] } };
@@ -379,7 +379,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.deepEqual(await Promise.all(['web-1', 'web-2', 'bare'].map(isDeleted)), [true, false, false]);
   });
 
-  it('rotate: lets one of two that are ready sign, and keeps the other one', async () => {
+  it('ca rotate lets one of two ready authorities sign, and keeps the other one', async () => {
     for (const id of ['ca-6', 'ca-7']) {
       for (const args of [
         ['prepare', '--ca-id', id],
@@ -398,7 +398,7 @@ describe('the verbs of `kubespiffe ca` beside running signers', () => {
     assert.deepEqual([await stateOf('ca-6'), await stateOf('ca-7')].sort(), ['active', 'trusted']);
   });
 
-  it('a dry run of each verb says what would be, when it is safe and who notices, and writes nothing', async () => {
+  it('a dry run of each verb reports what would change, when it is safe and who is affected, and writes nothing', async () => {
     const trusted = (await authorities()).find(({ state, kind }) => state === 'trusted' && kind === 'X509');
     assert.equal((await ca('prepare', '--ca-id', 'ca-0')).code, 0);
     assert.equal((await ca('taint', 'ca-5')).code, 0);

@@ -158,7 +158,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     return where;
   }
 
-  it('creates a pool of the signer service-dns: no trust domain, no JWT keys, DNS names limited', async () => {
+  it('ca create makes a pool of the signer service-dns: no trust domain, no JWT keys, DNS names limited', async () => {
     const createDns = (...more: string[]) =>
       run(['ca', 'create', '-n', namespace, '--kubeconfig', operator, '--kind', 'service-dns', ...more]);
     const wrong = await createDns('--ca-id', 'dns-1', '--trust-domain', 'example.org');
@@ -194,7 +194,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal((await of(operator, 'ca', 'show')).code, 0);
   });
 
-  it('creates a pool that the signer can use, and shows it', async () => {
+  it('ca create makes a pool that the signer can use, and ca show prints it', async () => {
     const created = await ca('create', 'new', ...wishes);
     assert.equal(created.code, 0, created.stderr);
     assert.match(
@@ -225,7 +225,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match((await ca('show', 'new', '-o', 'yaml')).stdout, /^canSign: true$/m);
   });
 
-  it('shows what a pool publishes, as other tools read it', async () => {
+  it('ca show prints what a pool publishes, as other tools read it', async () => {
     await ca('create', 'published', ...wishes);
     const show = (...more: string[]) =>
       run(['bundle', 'show', '-n', namespace, '--name', 'published', '--kubeconfig', operator, ...more]);
@@ -245,7 +245,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match(missing.stderr, /^error: there is no Secret pools\/no\nhint: .*ca create/);
   });
 
-  it('adds a key for tokens to an existing pool, and raises its sequence in the same write', async () => {
+  it('ca add-jwt-key adds a key to an existing pool, and raises its sequence in the same write', async () => {
     await ca('create', 'older', ...wishes, '--jwt-keys', 'none');
     const before = await stored('older');
     const add = (...more: string[]) =>
@@ -284,7 +284,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match(refused.stderr, /cannot update resource "secrets"/);
   });
 
-  it('dates a key that it adds by the clock of the API server, and not by that of this machine', async () => {
+  it('ca add-jwt-key dates a key by the clock of the API server, and not by that of this machine', async () => {
     await using proxy = await startFaultProxy({
       url: controlPlane.url,
       authority: controlPlane.authority.certificate,
@@ -304,7 +304,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.ok(Math.abs(publishedAt - Date.now() - 1_200_000) < 30_000, String(publishedAt));
   });
 
-  describe('restores a copy over a pool', () => {
+  describe('ca restore of a copy over a pool', () => {
     const path = `/api/v1/namespaces/${namespace}/secrets/restored`;
     let copy: Secret;
     let document: PoolDocument;
@@ -350,7 +350,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       assert.match(fromJson.stdout, /sequence 4000000001/);
     });
 
-    it('and loses no authority that is only there, unless that is asked for', async () => {
+    it('a restored copy loses no authority that only the pool has, unless that is asked for', async () => {
       const authorities = document.authorities.map((each) => ({ ...each, state: 'retiring' as const }));
       const next = await createAuthority({ id: 'ca-2', trustDomain: 'example.org', now });
       await put(serializePool({ ...document, sequence: 2, authorities: [...authorities, next] }));
@@ -388,7 +388,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       assert.deepEqual([last?.state, last?.signingAuthority], ['retired', undefined]);
     });
 
-    it('and does not drop the authority that signs, unless that is forced', async () => {
+    it('a restored copy does not drop the authority that signs, unless that is forced', async () => {
       const before = await stored('restored');
       const refused = await restore(stringify(copy), '--drop-authority', 'ca-1');
       assert.equal(refused.code, 1);
@@ -437,7 +437,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
       await put(before.data ?? {});
     });
 
-    it('and says which of it does not fit with the copy', async () => {
+    it('a restored pool is reported with the entries of it that do not fit with the copy', async () => {
       const next = await createAuthority({ id: 'ca-2', trustDomain: 'example.org', now });
       const broken = { ...next, state: 'retiring' as const, certificate: `${first.privateKey}` };
       await put(serializePool({ ...document, authorities: [...document.authorities, broken] }));
@@ -472,7 +472,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     });
   });
 
-  it('restores a pool whose Secret is gone', async () => {
+  it('ca restore makes a pool again whose Secret was deleted', async () => {
     await ca('create', 'lost', ...wishes);
     const copy = await stored('lost');
     await controlPlane.request('DELETE', `/api/v1/namespaces/${namespace}/secrets/lost`);
@@ -486,7 +486,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.ok(parsed.pool.sequence > sequenceOf(copy), String(parsed.pool.sequence));
   });
 
-  it('looks for published roots only in the ClusterTrustBundle of the signer, by its name', async () => {
+  it('ca restore looks for published roots only in the ClusterTrustBundle of the signer, by its name', async () => {
     const now = Math.floor(Date.now() / 1000);
     const { certificate = '' } = await createAuthority({ id: 'elsewhere', trustDomain: 'example.org', now });
     const root = new X509Certificate(certificate);
@@ -535,7 +535,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     }
   });
 
-  it('changes no pool that another command changes at the same time', async () => {
+  it('ca restore changes no pool that another command changes at the same time', async () => {
     await ca('create', 'busy', ...wishes);
     const before = sequenceOf(await stored('busy'));
     const name = ['ca', 'add-jwt-key', '-n', namespace, '--name', 'busy', '--kubeconfig', keeper];
@@ -553,7 +553,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal(parsed.pool.jwt.length, 2 + done.length);
   });
 
-  it('never overwrites an existing pool', async () => {
+  it('ca create never overwrites an existing pool', async () => {
     await ca('create', 'kept', ...wishes);
     const before = await stored('kept');
     const again = await ca('create', 'kept', ...wishes, '--key-type', 'ed25519');
@@ -565,7 +565,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.deepEqual(await stored('kept'), before);
   });
 
-  it('writes nothing in a dry run, also where the server has a look', async () => {
+  it('ca create writes nothing in a dry run, also if the API server checks it', async () => {
     const checked = await ca('create', 'dry', ...wishes, '--dry-run=server');
     assert.equal(checked.code, 0, checked.stderr);
     assert.match(checked.stdout, /created in namespace pools \(server dry run\)/);
@@ -589,7 +589,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal((await ca('show', 'dry')).code, 0);
   });
 
-  it('imports a CA of cert-manager, with its intermediate', async () => {
+  it('ca import takes a CA of cert-manager, with its intermediate', async () => {
     const root = await makeCa({ ...validity, subject: 'CN=root', uris: [] });
     const issuing = await makeCa({ ...validity, subject: 'CN=issuing', uris: [], issuer: root });
     const data = {
@@ -618,7 +618,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal(report.authorities[0].intermediates[0].subject, 'CN=issuing');
   });
 
-  it('imports what openssl made, from files', async () => {
+  it('ca import takes what openssl made, from files', async () => {
     const key = path.join(dir, 'ca.key');
     const cert = path.join(dir, 'ca.pem');
     const make = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -subj /CN=mine -days 30';
@@ -636,7 +636,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match(imported.stdout, /authority mine: active, ECDSA P-384/);
   });
 
-  it('imports a pool of mesh-example, whose first CA signs', async () => {
+  it('ca import takes a pool of mesh-example, whose first CA signs', async () => {
     const plain = await makeCa({ ...validity, subject: '', uris: [], algorithm: { name: 'Ed25519' } });
     const other = await makeCa({ ...validity, subject: 'CN=other', uris: [] });
     const der = (pem: string) => pem.split('\n').slice(1, -2).join('');
@@ -655,7 +655,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match(shown.stdout, /warning: .*issuer or subject is empty/);
   });
 
-  it('refuses to import what could not sign, and writes nothing', async () => {
+  it('ca import refuses a CA that could not sign, and writes nothing', async () => {
     const foreign = await makeCa({ ...validity, uris: ['spiffe://other.example'] });
     const ended = await makeCa({ notBefore: now - 7200, notAfter: now - 60 });
     for (const [made, says] of [
@@ -672,7 +672,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.equal((await ca('show', 'bad')).code, 1);
   });
 
-  it('shows what is wrong with a pool, and ends with 1', async () => {
+  it('ca show reports what is wrong with a pool, and ends with 1', async () => {
     await ca('create', 'broken', ...wishes);
     const pool = JSON.parse(
       Buffer.from((await stored('broken')).data?.['pool.json'] ?? '', 'base64').toString(),
@@ -690,7 +690,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match(other.stdout, /problem: pool\.trustDomain/);
   });
 
-  it('says what is missing when the rights, the namespace or the server are not there', async () => {
+  it('commands of ca report what is missing without rights, namespace or server', async () => {
     const forbidden = await run(['ca', 'show', '-n', namespace, '--name', 'new', '--kubeconfig', nobody]);
     assert.equal(forbidden.code, 1);
     assert.match(forbidden.stderr, /^error: .*403.*\nhint: .*cluster administrator/);
@@ -703,7 +703,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match(nowhere.stderr, /hint: .*kubectl create namespace nowhere/);
   });
 
-  it('inspects a request that nobody has answered, and says when there is none', async () => {
+  it('inspect pcr shows a request without an answer, and reports when there is none', async () => {
     const request = await requestFor(controlPlane, await createPod(controlPlane));
     const reference = `default/${request.metadata.name}`;
     const access = ['--kubeconfig', viewer];
@@ -727,7 +727,7 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
     assert.match(none.stderr, /there is no PodCertificateRequest default\/none\nhint: /);
   });
 
-  it('makes a pool from which the signer issues what conforms', async () => {
+  it('ca create makes a pool from which the signer issues valid SVIDs', async () => {
     const kubeconfig = await installSigner(controlPlane);
     const keepers = await accountWith('kubespiffe-ca-operator', 'operator-role.yaml', 'kubespiffe');
     const pool = ['-n', 'kubespiffe', '--name', 'kubespiffe-pool'];

@@ -28,7 +28,7 @@ describe('the clock of the API server is the reference', () => {
     ['100 s fast', -100_000, /\[-\]clock .*(99|100|101) s fast.*Fix time synchronisation/],
   ];
   for (const [name, serverAheadMs, says] of skews) {
-    it(`waits, is not ready and says so when its own clock is ${name}`, async () => {
+    it(`the signer waits, is not ready and reports that its own clock is ${name}`, async () => {
       proxy.shiftClock(serverAheadMs);
       await waitFor('the skew to be noticed', async () => {
         const { ok, text } = await signer.readiness();
@@ -48,7 +48,7 @@ describe('the clock of the API server is the reference', () => {
   }
 
   for (const serverAheadMs of [140_000, -80_000]) {
-    it(`issues within the bounds, at ${serverAheadMs / 1000} s`, async () => {
+    it(`the signer issues within the bounds of its clock, at ${serverAheadMs / 1000} s`, async () => {
       await waitFor('the signer to be ready', async () => (await signer.readiness()).ok);
       proxy.shiftClock(serverAheadMs);
       await waitFor('the skew to be noticed', async () => {

@@ -69,14 +69,14 @@ describe('clouds', () => {
       });
 
       for (const requirement of party.requirements) {
-        it(`sees that ${requirement.demand}`, () => {
+        it(`${party.name} sees that ${requirement.demand}`, () => {
           assert.ok(requirement.holds(seen), `${requirement.source}: ${JSON.stringify(seen)}`);
           // A demand that nothing could break would prove nothing.
           assert.equal(requirement.holds(requirement.broken(seen)), false);
         });
       }
 
-      it('gets a token with the algorithm that the policy has for its audience, and accepts it', () => {
+      it(`${party.name} gets a token with the algorithm of its audience, and accepts it`, () => {
         assert.equal(seen.header.alg, party.name === 'Vault' ? 'ES256' : 'RS256');
         assert.ok(party.algorithms.includes(String(seen.header.alg)));
       });
@@ -85,7 +85,7 @@ describe('clouds', () => {
 
   describeScripts(() => ({ controlPlane, endpoint }));
 
-  it('ask for the documents through a front, which may keep them', async () => {
+  it('clouds can get the documents through a front that caches them', async () => {
     for (const path of ['/.well-known/openid-configuration', '/keys']) {
       const { headers } = await endpoint.call({ path, headers: { host: 'front.example.net' } });
       assert.match(String(headers['content-type']), /json/);
@@ -101,7 +101,7 @@ describe('the settings', () => {
     'https://id.example.org/clusters/one',
     'https://bucket.s3.eu-central-1.amazonaws.com/prod',
   ]) {
-    it(`take the issuer ${issuer}`, () => assert.ok(issuerUrl.parse(issuer).ok));
+    it(`the settings accept the issuer ${issuer}`, () => assert.ok(issuerUrl.parse(issuer).ok));
   }
 
   for (const [what, issuer] of [
@@ -113,7 +113,7 @@ describe('the settings', () => {
     ['white space around it', ' https://id.example.org'],
     ['capital letters, since the comparison is letter for letter', 'https://ID.example.org'],
   ] as const) {
-    it(`refuse an issuer with ${what}`, () => assert.equal(issuerUrl.parse(issuer).ok, false));
+    it(`the settings refuse an issuer with ${what}`, () => assert.equal(issuerUrl.parse(issuer).ok, false));
   }
 });
 
@@ -135,14 +135,14 @@ describe('a SPIFFE ID as sub', () => {
     [255, ['Google Cloud Workload Identity Federation']],
     [256, ['Google Cloud Workload Identity Federation', 'AWS IAM']],
   ] as const) {
-    it(`of ${length} bytes is refused by ${expected.join(' and ') || 'none'}`, () => {
+    it(`a SPIFFE ID of ${length} bytes as sub is refused by ${expected.join(' and ') || 'none'}`, () => {
       const sub = subjectOf('n', 'a'.repeat(length - bare));
       assert.equal(Buffer.byteLength(sub), length);
       assert.deepEqual(refusers(sub).sort(), [...expected].sort());
     });
   }
 
-  it('of the longest names that Kubernetes allows is too long for some, so the guides say it', () => {
+  it('a SPIFFE ID of the longest Kubernetes names is too long for some clouds, as the guides say', () => {
     assert.deepEqual(refusers(subjectOf('n'.repeat(63), 'a'.repeat(253))).sort(), [
       'AWS IAM',
       'Google Cloud Workload Identity Federation',
@@ -152,12 +152,12 @@ describe('a SPIFFE ID as sub', () => {
 });
 
 describe('a pool', () => {
-  it('cannot have more keys than AWS reads', () => {
+  it('a pool cannot have more keys than AWS reads', () => {
     assert.ok(poolLimits.authorities <= 100);
   });
 });
 
-it('names every broken demand with its source', () => {
+it('the check of demands names every broken one with its source', () => {
   for (const party of relyingParties) {
     const nothing: Seen = {
       issuer: 'http://id.example.org:1',

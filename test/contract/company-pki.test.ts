@@ -108,7 +108,7 @@ describe('a pool below other CAs, beside a running signer', () => {
   const issuerOf = ([leaf = '']: readonly string[]) => new X509Certificate(leaf).issuer;
   const subjectOf = (pem = '') => new X509Certificate(pem).subject;
 
-  it('root: makes an offline root in two files, of which the key is for its owner alone', async () => {
+  it('ca root makes an offline root in two files, with a key that only its owner can read', async () => {
     assert.equal(statSync(file('root.key')).mode & 0o777, 0o600);
     const text = execFileSync('openssl', ['x509', '-in', file('root.pem'), '-noout', '-text'], {
       encoding: 'utf8',
@@ -128,7 +128,7 @@ describe('a pool below other CAs, beside a running signer', () => {
     assert.match(again.stderr, /root\.key exists already/);
   });
 
-  it('csr: makes a key in the pool, prints its request, and prints the same one until it is answered', async () => {
+  it('ca csr makes a key in the pool, and prints the same request until it is answered', async () => {
     const first = await done('csr');
     assert.match(first.stderr, /ca-2: new -> prepared, waits for its certificate/);
     writeFileSync(file('issuing.csr'), first.stdout);
@@ -145,7 +145,7 @@ describe('a pool below other CAs, beside a running signer', () => {
     assert.equal((await roots()).length, 1);
   });
 
-  it('import: refuses an answer that does not fit, and the pool stays as it is', async () => {
+  it('ca import refuses an answer that does not fit, and the pool stays unchanged', async () => {
     const before = await pool();
     for (const [cert, message] of [
       [file('root.pem'), /belongs to no certificate/],
@@ -158,7 +158,7 @@ describe('a pool below other CAs, beside a running signer', () => {
     assert.deepEqual(await pool(), before);
   });
 
-  it('sign and import: the signed CA signs after the delay, its root is published, and leaves carry the chain', async () => {
+  it('a CA by ca sign and ca import signs after the delay, its root is published, and leaves have the chain', async () => {
     const signed = await offline(
       ...[
         'sign',
@@ -220,7 +220,7 @@ describe('a pool below other CAs, beside a running signer', () => {
     assert.doesNotMatch(retired.stderr, /warning/);
   });
 
-  it('doctor: names what is wrong with a broken pool, and repairs it when asked to', async () => {
+  it('ca doctor names what is wrong with a broken pool, and repairs it when asked to', async () => {
     const { authorities, ...rest } = await pool();
     const broken = authorities.map((each) => {
       if (each.id === 'ca-2') return { ...each, id: 'ca-1' };
@@ -254,7 +254,7 @@ describe('a pool below other CAs, beside a running signer', () => {
     await put(JSON.stringify(await pool()).replace('"ca-1-2"', '"ca-2"'));
   });
 
-  describe('with an issuer of cert-manager, played by this test', () => {
+  describe('an issuer of cert-manager, simulated by this test', () => {
     const collection = '/apis/cert-manager.io/v1/namespaces/kubespiffe/certificaterequests';
     const prepare = (...more: string[]) =>
       ca('prepare', '--upstream', 'cert-manager:Issuer/company', '--lifetime', '2160h', ...more);
@@ -300,7 +300,7 @@ describe('a pool below other CAs, beside a running signer', () => {
       return { certificate: base64(certificate), ca: base64(readFileSync(file(`${root}.pem`), 'utf8')) };
     }
 
-    it('asks once, goes on after an interruption, and takes the answer', async () => {
+    it('ca prepare asks cert-manager once, continues after an interruption, and takes the answer', async () => {
       const given = await prepare('--timeout', '0s');
       assert.equal(given.code, 1);
       assert.match(given.stderr, /waits for approval[\s\S]*run the same command again later/);
@@ -331,7 +331,7 @@ describe('a pool below other CAs, beside a running signer', () => {
       await assertVerified(chain, [readFileSync(file('root.pem'), 'utf8')]);
     });
 
-    it('refuses an answer below a foreign root, and a request that was denied', async () => {
+    it('ca prepare refuses an answer below a foreign root, and a request that was denied', async () => {
       await offline(
         'root',
         '--trust-domain',
@@ -358,7 +358,7 @@ describe('a pool below other CAs, beside a running signer', () => {
       await done('remove', 'ca-5');
     });
 
-    it('asks it and Vault by the commands of the page', async () => {
+    it('ca prepare asks cert-manager and Vault with the commands of the page', async () => {
       const commands = prepareByPage({ controlPlane, folder });
       const play = async () => {
         const request = await waitFor('the CertificateRequest', async () =>
@@ -373,7 +373,7 @@ describe('a pool below other CAs, beside a running signer', () => {
       }
     });
 
-    it('signers ask it for the next CA by themselves, and go on with that', async () => {
+    it('signers ask cert-manager for the next CA by themselves, and sign with it', async () => {
       await controlPlane.kubectl(['apply', '-f', rotationRole]);
       await grantByPage({ controlPlane, folder });
       const earlier = new Set((await requests()).map(({ metadata }) => metadata.name));

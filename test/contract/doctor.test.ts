@@ -174,7 +174,7 @@ const removeLease = (namespace: string, name: string) =>
   controlPlane.request('DELETE', `${leases(namespace)}/${name}`);
 
 describe('kubespiffe doctor', () => {
-  it('finds nothing wrong in a cluster where nothing is, but for what this one lacks', async () => {
+  it('doctor finds nothing wrong in a correct cluster, except for what this one lacks', async () => {
     const { rows } = await waitFor('the replicas', async () => {
       const found = await report();
       return found.rows.every(({ check, result }) => check !== 'replicas' || result === 'ok') && found;
@@ -186,7 +186,7 @@ describe('kubespiffe doctor', () => {
     assert.deepEqual(others, ['node-restriction problem', 'encryption-at-rest warning', 'pool unknown']);
   });
 
-  it('prints a table, and what to do', async () => {
+  it('doctor prints a table, and what to do', async () => {
     const { code, stdout } = await examine();
     assert.equal(code, 1);
     assert.match(
@@ -201,7 +201,7 @@ describe('kubespiffe doctor', () => {
     assert.equal((parse(yaml.stdout) as Report).result, 'problem');
   });
 
-  it('looks into the pool with the rights of those who keep the CA', async () => {
+  it('doctor looks into the pool with the rights of a CA operator', async () => {
     await rowOf('pool', 'ok', /Secret kubespiffe\/kubespiffe-pool: can sign: 1$/, controlPlane.kubeconfig);
     await deletePool(controlPlane);
     await rowOf('pool', 'problem', /does not exist/, controlPlane.kubeconfig);
@@ -212,7 +212,7 @@ describe('kubespiffe doctor', () => {
     await rowOf('pool', 'problem', /expired/, controlPlane.kubeconfig);
   });
 
-  it('shows why a request waits: the words of the signer’s Event', async () => {
+  it("doctor shows why a request waits, in the words of the signer's Event", async () => {
     const pod = await podWith('waits', certificateOf(signerName));
     await requestFor(controlPlane, pod);
     const row = await waitFor('the Event', async () => {
@@ -231,7 +231,7 @@ describe('kubespiffe doctor', () => {
     for (const signer of signers) await signer.ready();
   });
 
-  it('shows a request that was denied, for which kubelet does not ask again', async () => {
+  it('doctor shows a request that was denied, for which kubelet does not ask again', async () => {
     const pod = await podWith('denied', certificateOf(signerName));
     const unverifiedUserAnnotations = { 'kubespiffe.io/no-such': 'wish' };
     await answerTo(controlPlane, await requestFor(controlPlane, pod, { unverifiedUserAnnotations }));
@@ -424,9 +424,9 @@ async function setTrustDomain(value: string | undefined): Promise<void> {
   assert.equal((await controlPlane.request('PATCH', deployment, body, { contentType })).status, 200);
 }
 
-describe('kubespiffe doctor finds it when', () => {
+describe('problems that kubespiffe doctor finds', () => {
   for (const { title, make, undo, check, result = 'problem', says, advises } of problems) {
-    it(title, async () => {
+    it(`doctor finds it when ${title}`, async () => {
       await make();
       try {
         const { remedy } = await rowOf(check, result, says);
@@ -438,14 +438,14 @@ describe('kubespiffe doctor finds it when', () => {
     });
   }
 
-  it('the signer lacks a right', async () => {
+  it('doctor finds a missing right of the signer', async () => {
     await rolesAt(controlPlane, [signerRole]).without('pods list', () =>
       rowOf('permissions', 'problem', /ServiceAccount kubespiffe\/kubespiffe-signer: may not list pods/),
     );
     await rowOf('permissions', 'ok', /has all \d+ rights/);
   });
 
-  it('a registration of a namespace is wrong, with advice that runs as it stands', async () => {
+  it('doctor finds a wrong registration of a namespace, and prints a command that works', async () => {
     const path = '/apis/kubespiffe.io/v1alpha1/namespaces/shop/workloadregistrations';
     await create(controlPlane, '/api/v1/namespaces', { metadata: { name: 'shop' } });
     await waitFor('the CRD', async () => (await controlPlane.request('GET', path)).status === 200);
@@ -461,14 +461,14 @@ describe('kubespiffe doctor finds it when', () => {
     await controlPlane.request('DELETE', '/api/v1/namespaces/shop');
   });
 
-  it('many pods have the same problem: one row counts them', async () => {
+  it('doctor shows many pods with the same problem in one row', async () => {
     const names = ['alike-1', 'alike-2', 'alike-3'];
     for (const name of names) await podWith(name, bundleOf({ no: 'such' }));
     await rowOf('bundle-selectors', 'problem', /Pod default\/alike-1, volume identity and 2 more: /);
     for (const name of names) await removePod(name);
   });
 
-  it('the API server is down, or refuses the credential: that is an error, and no report', async () => {
+  it('doctor ends with an error, and no report, if the API server is down or refuses the credential', async () => {
     const { url, authority } = controlPlane;
     const [port] = await freePorts(1);
     const stranger = await createTestAuthority('stranger');
@@ -488,7 +488,7 @@ describe('kubespiffe doctor finds it when', () => {
     }
   });
 
-  it('the settings are those of no Deployment', async () => {
+  it('doctor reports that the given settings belong to no Deployment', async () => {
     const { rows } = await report(doctor, '--signer-deployment', 'kubespiffe/none');
     assert.match(
       rows.find(({ check }) => check === 'settings')?.found ?? '',
@@ -499,7 +499,7 @@ describe('kubespiffe doctor finds it when', () => {
 });
 
 describe('the ClusterRole kubespiffe-doctor', () => {
-  it('grants what the checks read, and nothing else: without a verb, a check names the right', async (t) => {
+  it('the ClusterRole kubespiffe-doctor grants only what the checks read: a check names a missing right', async (t) => {
     const granted = rolesAt(controlPlane, roles);
     // Of what does not exist in every cluster there has to be one.
     await createPod(controlPlane, { name: 'any' });
@@ -517,7 +517,7 @@ describe('the ClusterRole kubespiffe-doctor', () => {
     }
   });
 
-  it('is not needed to learn something: what may not be read is unknown, and the rest is checked', async () => {
+  it('doctor works without its ClusterRole: it reports as unknown what it may not read, and checks the rest', async () => {
     const { url: server, authority } = controlPlane;
     const credential = await authority.issue({ commonName: 'stranger' });
     const stranger = await writeKubeconfig(
@@ -535,7 +535,7 @@ describe('the ClusterRole kubespiffe-doctor', () => {
     }
   });
 
-  it('writes nothing', async () => {
+  it('doctor writes nothing', async () => {
     const { body } = await controlPlane.request('GET', roles[0] ?? '');
     const verbs = (body as { rules: { resources?: string[]; verbs: string[] }[] }).rules
       .filter(({ resources }) => !resources?.includes('subjectaccessreviews'))
@@ -548,14 +548,14 @@ describe('kubespiffe doctor, when the signer has ended', () => {
   const path = '/apis/certificates.k8s.io/v1/clustertrustbundles';
   const name = 'kubespiffe.io:spiffe:roots';
 
-  it('says that one replica is few, and none too few', async () => {
+  it('doctor reports that one replica is few, and none too few', async () => {
     await signers.pop()?.child.stop();
     await rowOf('replicas', 'warning', /only one replica runs: signer-a/);
     await signers.pop()?.child.stop();
     await rowOf('replicas', 'problem', /no replica of the signer runs/);
   });
 
-  it('says when the roots are about to expire, have expired, or are not there', async () => {
+  it('doctor reports when the roots are about to expire, have expired, or do not exist', async () => {
     const now = Math.floor(Date.now() / 1000);
     const withRoot = async (from: number, lifetimeSeconds: number) => {
       const pool = await aPool({ now: from, lifetimeSeconds });
@@ -580,7 +580,7 @@ describe('kubespiffe doctor, of an API server', () => {
   };
   const encryption = join(folder, 'encryption.yaml');
 
-  it('sees NodeRestriction, and whether all Secrets are encrypted', async () => {
+  it('doctor reports if NodeRestriction is on, and if all Secrets are encrypted', async () => {
     const providers = [
       { aescbc: { keys: [{ name: 'k1', secret: Buffer.alloc(32, 1).toString('base64') }] } },
       { identity: {} },
@@ -602,7 +602,7 @@ describe('kubespiffe doctor, of an API server', () => {
     await rowOf('encryption-at-rest', 'ok', /encrypted \(aescbc:v1\)/);
   });
 
-  it('says that it writes Secrets in clear where identity comes first', async () => {
+  it('doctor reports an API server that writes Secrets in clear if identity comes first', async () => {
     const providers = [
       { identity: {} },
       { aescbc: { keys: [{ name: 'k1', secret: Buffer.alloc(32, 1).toString('base64') }] } },
@@ -617,7 +617,7 @@ describe('kubespiffe doctor, of an API server', () => {
     await rowOf('encryption-at-rest', 'warning', /writes Secrets in clear/);
   });
 
-  it('says which resource it does not serve, which feature gate is off, and how to switch it on', async () => {
+  it('doctor reports a resource that is not served, its feature gate, and how to switch it on', async () => {
     await restart(
       '--runtime-config=certificates.k8s.io/v1/clustertrustbundles=false',
       '--feature-gates=ClusterTrustBundle=false,ClusterTrustBundleProjection=false',

@@ -38,7 +38,7 @@ describe('a replica that gets SIGTERM', () => {
   const issuedBy = (signer: SignerProcess) =>
     signer.lines().filter((line) => line.audit === true && line.reason === 'Issued');
 
-  it('loses nothing, ends within 5 s, and takes its Lease with it', async () => {
+  it('a replica that gets SIGTERM loses nothing, ends within 5 s, and deletes its Lease', async () => {
     const pod = await createPod(controlPlane);
     const stubPKCS10Request = await newRequestKey();
     const made: Promise<PodCertificateRequest>[] = [];
@@ -62,7 +62,7 @@ describe('a replica that gets SIGTERM', () => {
     assert.equal(serials.length, requests, 'each request has exactly one audit line');
   });
 
-  it('switches debugging on and off by SIGUSR1', async () => {
+  it('a replica switches debugging on and off by SIGUSR1', async () => {
     const looks = () => staying.metric('kubespiffe_api_requests_total', { verb: 'GET', resource: 'pods' });
     /** Makes a request wait: each decision has a live look at the pod, and all but the first are told as debugging. */
     const waitInVain = async () => {
@@ -93,7 +93,7 @@ describe('a replica that gets SIGTERM', () => {
     );
   });
 
-  it('goes on issuing while nobody reads its standard output, counts dropped log lines and keeps audit lines', {
+  it('a replica issues while its standard output is not read, counts dropped log lines and keeps audit lines', {
     timeout: 180_000,
   }, async (t) => {
     await staying.child.stop();

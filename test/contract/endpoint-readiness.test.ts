@@ -97,7 +97,7 @@ describe('readiness for the callers of an endpoint', () => {
     }
   });
 
-  it('before it knows the pods it is not ready, and looks up the pod of each caller before it answers', async () => {
+  it('a replica that does not know the pods yet is not ready, and looks up the pod of each caller', async () => {
     await putPool(controlPlane, pool);
     await waitFor('the endpoint', async () =>
       (await asked(probe)).text.includes('[+]token-endpoint listens'),
@@ -173,7 +173,7 @@ describe('readiness for the callers of an endpoint', () => {
     });
   }
 
-  it('a replica that cannot sign stays ready for callers, and says so on its own pod, in a metric and at /readyz', async () => {
+  it('a replica that cannot sign stays ready for callers, and reports that on its pod, in a metric and at /readyz', async () => {
     const self = await createSignerPod(controlPlane);
     const canSign = async (kind: string) =>
       endpoint.signer.metric('kubespiffe_can_sign', { kind, signer: 'kubespiffe.io/spiffe' });

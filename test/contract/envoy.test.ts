@@ -176,14 +176,14 @@ describe('Envoy with the Workload API by SDS', () => {
     ['an ID of the federated trust domain, signed by ours', partnerId, () => home, false],
   ];
   for (const [peer, id, ca, isAccepted] of peers) {
-    it(`${isAccepted ? 'accepts' : 'refuses'} ${peer}`, async () => {
+    it(`Envoy with the Workload API ${isAccepted ? 'accepts' : 'refuses'} ${peer}`, async () => {
       const answer = await connectTo(web.port, (await credentialsFor(id, ca())).pem);
       if (isAccepted) assert.match(answer, new RegExp(`^HTTP/1.1 200 .*URI=${id}$`, 's'));
       else assert.match(answer, /alert certificate unknown/);
     });
   }
 
-  it('loses no request while certificates, roots and the sidecar are replaced', async () => {
+  it('Envoy loses no request while certificates, roots and the sidecar are replaced', async () => {
     const client = await startClient('DELTA_GRPC', web.port);
     const both = [web, client];
     let isOver = false;
@@ -216,7 +216,7 @@ describe('Envoy with the Workload API by SDS', () => {
     }
   });
 
-  it('keeps what it has when it is given a secret that it cannot use, and the sidecar reports it', async () => {
+  it('Envoy keeps its secret when it gets one that it cannot use, and the sidecar reports that', async () => {
     const config = replaced(read('client-envoy.yaml'), 'name: default', 'name: ROOTCA');
     const [port = 0] = await freePorts(1);
     const pod = await startPod(

@@ -158,7 +158,7 @@ describe('federation', () => {
       return JSON.stringify(found) === JSON.stringify(expected);
     });
 
-  it('fetches the bundle that go-spiffe serves to the web, and publishes it for pods of this trust domain', async () => {
+  it('the signer fetches the bundle that go-spiffe serves over https_web, and publishes it for pods', async () => {
     await federate('partner', { trustDomain: 'partner.example', bundleEndpoint: webEndpoint(web.url) });
     const status = await statusOnce('partner', is('True BundleTaken'));
     assert.deepEqual(
@@ -180,7 +180,7 @@ describe('federation', () => {
     );
   });
 
-  it('serves the bundle beside its own one, as go-spiffe reads it', async () => {
+  it('the signer serves the bundle of a peer beside its own one, as go-spiffe reads it', async () => {
     const { json } = await endpoint.call({ path: '/bundles' });
     const bundles = json.trust_domains as Record<string, object>;
     assert.deepEqual(Object.keys(bundles), ['example.org', 'partner.example']);
@@ -194,7 +194,7 @@ describe('federation', () => {
     }
   });
 
-  it('says so in an Event on the resource', async () => {
+  it('the signer reports a fetched bundle in an Event on the resource', async () => {
     await waitFor('the Event', async () => {
       const { body } = await controlPlane.request('GET', '/apis/events.k8s.io/v1/namespaces/default/events');
       const events = (body as { items: { reason: string; regarding: { kind: string; name: string } }[] })
@@ -205,7 +205,7 @@ describe('federation', () => {
     });
   });
 
-  it('follows a rotation of the partner, when it is asked to fetch now', async () => {
+  it('the signer follows a rotation of the peer, when it is asked to fetch now', async () => {
     const next = await foreignPool('partner.example', 6);
     const both = {
       ...next,
@@ -219,7 +219,7 @@ describe('federation', () => {
     partner = both;
   });
 
-  it('keeps the bundle, and says why, when the partner serves an older one, one without roots, or no bundle', async () => {
+  it('the signer keeps the bundle, with the reason, when the peer serves an older or invalid one, or no roots', async () => {
     const older = bundleOf({ ...partner, sequence: 4 });
     const { keys, ...others } = JSON.parse(bundleOf(partner)) as { keys: { use: string }[] };
     const empty = JSON.stringify({ ...others, keys: keys.filter(({ use }) => use === 'jwt-svid') });
@@ -251,7 +251,7 @@ describe('federation', () => {
     await statusOnce('partner', is('True BundleTaken'));
   });
 
-  it('keeps the bundle while the web certificate of the partner has expired, and takes it again with the next one', async () => {
+  it('the signer keeps the bundle while the web certificate of the peer has expired, and accepts the next one', async () => {
     const old = await webCredentials({ lifetimeSeconds: -10 });
     const { key, cert } = await webCredentials();
     const trusting = (caBundle: string) =>
@@ -289,7 +289,7 @@ describe('federation', () => {
   /** The command as an administrator runs it. */
   const tool = (...args: string[]) => run(['federation', ...args, '--kubeconfig', controlPlane.kubeconfig]);
 
-  it('shows to the command what is in use, by name and by trust domain', async () => {
+  it('federation list and show print what is in use, by name and by trust domain', async () => {
     const listed = await tool('list');
     assert.equal(listed.code, 0, listed.stderr);
     assert.match(listed.stdout, /^partner +partner\.example +True +BundleTaken +6 +2 +1 +(now|\d+s ago)$/m);
@@ -309,7 +309,7 @@ describe('federation', () => {
     );
   });
 
-  it('fetches when the command asks for it, which then says what came of it', async () => {
+  it('federation refresh makes the signer fetch, and reports the result', async () => {
     await web.setBundle(bundleOf({ ...partner, sequence: 7 }));
     const diff = () => tool('diff', 'partner', '--allow-addresses', '127.0.0.0/8');
     const before = await diff();
@@ -337,7 +337,7 @@ describe('federation', () => {
     await follow({ ...page, prints: /^Sequence: +served 7, stored 7$[\s\S]+ BundleTaken /m });
   });
 
-  it('has the resource from the endpoint of the partner, as the reference makes it, and lets the first one count', async () => {
+  it('federation check prints a resource from the endpoint of the peer, and the first resource counts', async () => {
     await writeFile(join(folder, 'web.pem'), webCertificate);
     const page = { page: 'docs/reference/cli.md', heading: 'kubespiffe federation check' };
     await follow({ ...page, prints: /federatedtrustdomain\S* created/ }, [
@@ -350,7 +350,7 @@ describe('federation', () => {
     await statusOnce('partner', is('True BundleTaken'));
   });
 
-  it('fetches from an endpoint of go-spiffe with an SVID, by the bootstrap bundle and then by the bundle it took', async () => {
+  it('the signer fetches from an endpoint of go-spiffe with an SVID, first by the bootstrap bundle', async () => {
     const first = await foreignPool('spire.example', 1);
     const second = await foreignPool('spire.example', 2);
     const path = ['spire', 'server'];
@@ -396,14 +396,14 @@ describe('federation', () => {
     );
   });
 
-  it('takes a bundle that is written into the resource, for a partner without a network path', async () => {
+  it('the signer takes a bundle that is written into the resource, for a peer without a network path', async () => {
     const offline = await foreignPool('offline.example');
     await federate('offline', { trustDomain: 'offline.example', bundle: bundleOf(offline) });
     await statusOnce('offline', is('True BundleTaken'));
     await publishedOnce('offline.example', [rootOf(offline)]);
   });
 
-  it('takes the roots from a ClusterTrustBundle that something else keeps, and follows it', async () => {
+  it('the signer takes roots from a ClusterTrustBundle that another controller keeps, and follows it', async () => {
     const [old, next] = [await foreignPool('brought.example'), await foreignPool('brought.example')];
     const pemOf = (...pools: Pool[]) =>
       pools.flatMap(({ roots }) => roots.map(({ der }) => encodePem('CERTIFICATE', der))).join('');
@@ -424,7 +424,7 @@ describe('federation', () => {
     assert.match(says(status, 'Unreachable'), /"brought" not found/);
   });
 
-  it('gives a workload the bundles that its registration names, and the others what the setting says', async () => {
+  it('a workload gets the bundles that its registration names, and the others those of the setting', async () => {
     const registered = await createPod(controlPlane, { labels: { app: 'federated' } });
     const other = await createPod(controlPlane);
     await create(controlPlane, registrations, {
@@ -464,7 +464,7 @@ describe('federation', () => {
     assert.deepEqual([bad.status, bad.json.reason], [400, 'TokenMalformed'], 'a bad credential is not none');
   });
 
-  it('gives them to go-spiffe by the Workload API, for the certificate of the pod', async () => {
+  it('go-spiffe gets the bundles by the Workload API, for the certificate of the pod', async () => {
     const pod = await createPod(controlPlane, { labels: { app: 'federated' } });
     const { key, cert } = await issuedTo(controlPlane, pod);
     const roots = endpoint.pool.authorities.flatMap(({ certificate }) => certificate ?? []).join('');
@@ -499,7 +499,7 @@ describe('federation', () => {
     }
   });
 
-  it('goes on with the others, and with issuance, while one endpoint hangs and another one lies', async () => {
+  it('the signer serves other peers and issues while one endpoint hangs and another one sends a wrong bundle', async () => {
     const { key, cert } = await webCredentials();
     const liar = await foreignPool('other.example');
     const server = await serve(
@@ -555,7 +555,7 @@ describe('federation', () => {
     assert.ok(certificateChain);
   });
 
-  it('refuses addresses of the machine itself, unless they are allowed', async () => {
+  it('the signer refuses addresses of the machine itself, unless they are allowed', async () => {
     await federate('metadata', {
       trustDomain: 'metadata.example',
       bundleEndpoint: { url: 'https://169.254.169.254/latest', profile: 'https_web' },
@@ -564,7 +564,7 @@ describe('federation', () => {
     assert.match(says(status, 'Unreachable'), /the address 169\.254\.169\.254 is one of the machine itself/);
   });
 
-  it('does not federate its own trust domain, and lets the first of two resources count', async () => {
+  it('the signer does not federate its own trust domain, and uses the first of two resources', async () => {
     await federate('own', { trustDomain: 'example.org', bundleEndpoint: webEndpoint(web.url) });
     await statusOnce('own', is('False OwnTrustDomain'));
     await waitFor('a later second', async () => {
@@ -600,7 +600,7 @@ describe('federation', () => {
     };
   }
 
-  it('does not use what it fetched for a resource that was changed meanwhile', async () => {
+  it('a fetched bundle is not used if its resource was changed meanwhile', async () => {
     const [old, next] = [await foreignPool('changes.example', 1), await foreignPool('changes.example', 2)];
     const server = await patientEndpoint(bundleOf(old));
     await federate('changes', { trustDomain: 'changes.example', bundleEndpoint: server.bundleEndpoint });
@@ -619,7 +619,7 @@ describe('federation', () => {
     await publishedOnce('changes.example', [rootOf(next)]);
   });
 
-  it('does not use what it fetched for a resource that was deleted meanwhile', async () => {
+  it('a fetched bundle is not used if its resource was deleted meanwhile', async () => {
     const pool = await foreignPool('leaves.example');
     const server = await patientEndpoint(bundleOf(pool));
     await federate('leaves', { trustDomain: 'leaves.example', bundleEndpoint: server.bundleEndpoint });
@@ -634,7 +634,7 @@ describe('federation', () => {
     assert.equal((await controlPlane.request('GET', `${resources}/leaves`)).status, 404);
   });
 
-  it('takes another cluster of its own trust domain into bundle and trust bundles, until the resource is deleted', async () => {
+  it('another cluster of the trust domain is in bundle and trust bundles, until its resource is deleted', async () => {
     const sibling = await foreignPool('example.org', 3);
     const { key, cert } = await webCredentials();
     const server = await startBundleServer({
@@ -722,7 +722,7 @@ describe('federation', () => {
       await waitFor(`${name} to go`, async () => (await controlPlane.request('GET', name)).status === 404);
   });
 
-  it('trusts the old CA of its own trust domain by a ClusterTrustBundle, for a migration', async () => {
+  it('the old CA of the own trust domain is trusted by a ClusterTrustBundle, for a migration', async () => {
     const now = Math.floor(Date.now() / 1000);
     const old = await makeCa({ subject: 'CN=old', uris: [], notBefore: now - 60, notAfter: now + 86_400 });
     const bundles = '/apis/certificates.k8s.io/v1/clustertrustbundles';
@@ -751,7 +751,7 @@ describe('federation', () => {
     );
   });
 
-  it('fetches nothing while a resource is paused, and keeps its bundle published', async () => {
+  it('a paused resource keeps its bundle published, and nothing is fetched', async () => {
     await controlPlane.request('PATCH', `${resources}/partner`, { spec: { paused: true } });
     const status = await statusOnce('partner', is('True Paused'));
     assert.equal(status.nextAttemptTime, undefined);
@@ -760,7 +760,7 @@ describe('federation', () => {
     await statusOnce('partner', is('True BundleTaken'));
   });
 
-  it('restores a bundle that was changed or deleted', async () => {
+  it('the signer restores a published bundle that was changed or deleted', async () => {
     await controlPlane.request('DELETE', bundlePath('partner.example'));
     await publishedOnce('partner.example', rootsOf(partner));
   });
@@ -772,7 +772,7 @@ describe('federation', () => {
     return (body as { data?: Record<string, string> }).data ?? {};
   }
 
-  it('puts the roots of each partner into the ConfigMap of a namespace that takes roots, in a file of its own', async () => {
+  it('the roots of each peer are in the ConfigMap of a namespace that takes roots, in a separate file', async () => {
     const labels = { 'kubespiffe.io/roots': 'true' };
     await create(controlPlane, '/api/v1/namespaces', { metadata: { name: 'takes-roots', labels } });
     const data = await waitFor('the ConfigMap', async () => {
@@ -787,7 +787,7 @@ describe('federation', () => {
     assert.ok('peer.spire.example.pem' in data);
   });
 
-  it('ends the trust by the commands of the runbook: the bundle goes, and pods that keep the roots are listed', async () => {
+  it('the commands of the runbook end the trust: the bundle goes, and pods that keep the roots are listed', async () => {
     const pod = (name: string, clusterTrustBundle: object) =>
       create(controlPlane, '/api/v1/namespaces/default/pods', {
         metadata: { name },
@@ -840,7 +840,7 @@ describe('federation', () => {
     assert.ok(await publishedRoots('spire.example'));
   });
 
-  it('gives no bundle of others by default where the setting says so, and those that a registration names', async () => {
+  it('the signer gives only the bundles that a registration names, if the setting excludes the others', async () => {
     const strict = await startTokenSigner(installed, {
       ...{ replica: 'signer-strict', flags: [...flags, '--federate-by-default', 'none'] },
     });
@@ -861,7 +861,7 @@ describe('federation', () => {
     await strict.signer.child.stop();
   });
 
-  it('one of two replicas fetches each bundle, and the other one goes on when it is killed', async () => {
+  it('one of two replicas fetches each bundle, and the other one continues when it is killed', async () => {
     const credentials = await webCredentials();
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
     const pools = await Promise.all(names.map((name) => foreignPool(`${name}.example`)));
@@ -897,7 +897,7 @@ describe('federation', () => {
     signer = other;
   });
 
-  it('publishes 1,000 trust domains, and issues certificates meanwhile', async () => {
+  it('the signer publishes 1,000 trust domains, and issues certificates meanwhile', async () => {
     // A root without a name may be of any trust domain.
     const now = Math.floor(Date.now() / 1000);
     const { certificate } = await makeCa({ notBefore: now - 3_600, notAfter: now + 3_600, uris: [] });

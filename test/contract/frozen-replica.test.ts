@@ -97,7 +97,7 @@ describe('a replica that was frozen while its keys were tainted', () => {
     return { lastMs, refusal };
   }
 
-  it('signs nothing when it wakes up, and then with the keys that are active now', {
+  it('a replica that was frozen signs nothing when it wakes up, and then with the keys that are active now', {
     timeout: 240_000,
   }, async () => {
     const pod = await createPod(controlPlane);
@@ -149,7 +149,7 @@ describe('a replica that was frozen while its keys were tainted', () => {
     assert.ok(new X509Certificate(certified.text).verify(nextRoot.publicKey));
   });
 
-  it('and one that is cut off from the API server signs with them for 30 s at most', async (t) => {
+  it('a replica that is cut off from the API server signs with tainted keys for 30 s at most', async (t) => {
     const { lastMs, refusal } = await cutOff;
     t.diagnostic(`the last token with a tainted key came ${(lastMs / 1_000).toFixed(1)} s after the taint`);
     assert.ok(lastMs > 5_000 && lastMs <= 30_500, `${lastMs} ms`);

@@ -114,7 +114,7 @@ describe('the token guide', () => {
     return String(answer.json.access_token);
   };
 
-  it('shows a pod that the API server takes, each field of it, with the audience of the endpoint', async () => {
+  it('the token guide shows a pod that the API server accepts, with the audience of the endpoint', async () => {
     const pod = (await programs('What the pod needs', 'yaml'))
       .replace('namespace: shop', 'namespace: default')
       .replace('serviceAccountName: web', 'serviceAccountName: default');
@@ -180,7 +180,7 @@ describe('the token guide', () => {
     await assertSvid(await python(await programs('Get it with Python', 'python'), last));
   });
 
-  it('says in every language why there is none', async () => {
+  it('the token guide reports in every language why there is no token', async () => {
     const said = /no JWT-SVID: AudienceForbidden: A JWT-SVID for the audience of the API server/;
     const js = await node(
       await programs('Get it with Node', 'js'),
@@ -200,7 +200,7 @@ describe('the token guide', () => {
     assert.match((await go('why', await programs('Get it with Go', 'go'), main)).output, said);
   });
 
-  it('verifies it with Node and jose, which fetches the keys', async () => {
+  it('the token guide verifies a token with Node and jose, which fetches the keys', async () => {
     const code = await programs('Verify it with Node', 'js');
     const last = `console.log(await callerOf(await text(process.stdin)));`;
     const good = await node(code, last, await svid());
@@ -210,7 +210,7 @@ describe('the token guide', () => {
     assert.match(bad.errors, /unexpected "aud" claim value/);
   });
 
-  it('verifies it with Go and go-spiffe, which fetches the bundle', async () => {
+  it('the token guide verifies a token with Go and go-spiffe, which fetches the bundle', async () => {
     const code = await programs('Verify it with Go', 'go');
     const main = `func main() {
 	token, err := io.ReadAll(os.Stdin)
@@ -234,7 +234,7 @@ describe('the token guide', () => {
     assert.match(bad.output, /expected audience in/);
   });
 
-  it('verifies it with Python and PyJWT, which fetches the keys', async () => {
+  it('the token guide verifies a token with Python and PyJWT, which fetches the keys', async () => {
     const code = await programs('Verify it with Python', 'python');
     const last = 'import sys\nprint(caller_of(sys.stdin.read()))';
     const { python: interpreter } = await openPySpiffe();

@@ -32,7 +32,7 @@ function annotations(prefix: string): Record<string, string> {
   return { ...given, [filler]: 'spiffe:'.padEnd(maxAnnotationBytes - used, '/') };
 }
 
-describe('requests of people who want more than they should have', () => {
+describe('hostile requests', () => {
   let controlPlane: ControlPlane;
   let signer: SignerProcess;
 
@@ -93,7 +93,7 @@ describe('requests of people who want more than they should have', () => {
     });
   }
 
-  it('pods that come and go in a loop are served or let go, and nobody else waits for them', async () => {
+  it('pods that come and go in a loop are served or dropped, and delay no others', async () => {
     for (let round = 0; round < 20; round += 1) {
       const pod = await createPod(controlPlane, { name: 'fleeting' });
       await requestFor(controlPlane, pod);
@@ -105,7 +105,7 @@ describe('requests of people who want more than they should have', () => {
     await waitFor('an empty queue', async () => (await signer.metric('kubespiffe_queue_depth')) === 0);
   });
 
-  it('a namespace that comes and goes with its pods holds nothing up', async () => {
+  it('a namespace that comes and goes with its pods delays no others', async () => {
     const name = 'fleeting';
     // Not `default`, which a controller of this control plane makes at a time of its own.
     const serviceAccountName = 'web';

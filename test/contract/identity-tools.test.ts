@@ -104,7 +104,7 @@ async function json<T>(...args: string[]): Promise<T> {
 describe('kubespiffe who', () => {
   const id = 'spiffe://example.org/ns/shop/sa/default';
 
-  it('lists a pod that gets the name, with its certificate and the root above it', async () => {
+  it('who lists a pod that gets the name, with its certificate and the root above it', async () => {
     const pod = await createWeb('web-1');
     await answerTo(controlPlane, await requestFor(controlPlane, pod));
     const { holders } = await json<WhoReport>('who', id);
@@ -120,7 +120,7 @@ describe('kubespiffe who', () => {
     assert.match(stdout, /^shop\/web-1 +node-1 +kubespiffe\.io\/spiffe +yes +- +in 23h/m);
   });
 
-  it('ends with 1 for a name that no pod has', async () => {
+  it('who ends with 1 for a name that no pod has', async () => {
     const ran = await tool('who', 'web.shop.svc');
     assert.equal(ran.code, 1);
     assert.match(ran.stdout, /^No pod gets web\.shop\.svc/);
@@ -128,7 +128,7 @@ describe('kubespiffe who', () => {
 });
 
 describe('kubespiffe explain pod', () => {
-  it('shows the name that the pod gets, and its answered request', async () => {
+  it('explain pod shows the name that the pod gets, and its answered request', async () => {
     const pod = await createWeb('asking');
     await answerTo(controlPlane, await requestFor(controlPlane, pod));
     const explained = await json<PodExplanation>('explain', 'pod', 'shop/asking');
@@ -149,7 +149,7 @@ describe('kubespiffe explain pod', () => {
     assert.match(stdout, /^Next: nothing to do\.$/m);
   });
 
-  it('repeats what the signer decided of an open and of a denied request, and its Event', async () => {
+  it('explain pod repeats what the signer decided of an open and of a denied request, and its Event', async () => {
     const pod = await createWeb('refused', { userAnnotations: { 'example.org/x': 'y' } });
     await answerTo(
       controlPlane,
@@ -172,7 +172,7 @@ describe('kubespiffe explain pod', () => {
     assert.match(stdout, /^Next: .*kubespiffe explain denial shop\/refused/m);
   });
 
-  it('says why a request waits that could be answered, by the Event of the signer', async () => {
+  it('explain pod reports why a request waits that could be answered, by the Event of the signer', async () => {
     await deletePool(controlPlane);
     const pod = await createWeb('stuck');
     const request = await requestFor(controlPlane, pod);
@@ -203,7 +203,7 @@ describe('kubespiffe explain pod', () => {
     await controlPlane.request('DELETE', '/api/v1/namespaces/shop/pods/stuck', { gracePeriodSeconds: 0 });
   });
 
-  it('says what to do about a pod that is not there, and a signer that is not enabled', async () => {
+  it('explain pod reports what to do about a pod that does not exist, and a signer that is not enabled', async () => {
     const missing = await tool('explain', 'pod', 'shop/none');
     assert.match(missing.stderr, /there is no pod shop\/none\nhint: .*kubectl --namespace shop get pods/);
     const disabled = await tool('explain', 'pod', 'shop/web-0', '--signer', 'kubespiffe.io/service-dns');
@@ -258,21 +258,21 @@ describe('the settings of the signer', () => {
 });
 
 describe('kubespiffe explain denial', () => {
-  it('lists the pod that was denied, and says to recreate it', async () => {
+  it('explain denial lists the pod that was denied, and advises to recreate it', async () => {
     const { stdout, code } = await tool('explain', 'denial', 'shop/refused');
     assert.equal(code, 1);
     assert.match(stdout, /denied: InvalidUnverifiedUserAnnotations {2}\(request req-/);
     assert.match(stdout, /would be denied again\. Correct its volume, then recreate shop\/refused/);
   });
 
-  it('ends with 0 where nothing is denied', async () => {
+  it('explain denial ends with 0 if nothing is denied', async () => {
     const { stdout, code } = await tool('explain', 'denial', '--namespace', 'default');
     assert.equal(code, 0, stdout);
   });
 });
 
 describe('kubespiffe status', () => {
-  it('counts the pods of each signer, and lists requests that wait and pods that are refused', async () => {
+  it('status counts the pods of each signer, and lists requests that wait and pods that are refused', async () => {
     const overview = await json<Overview>('status');
     assert.equal(overview.trustDomain, 'example.org');
     assert.deepEqual(overview.replicas.ok && overview.replicas.value.length, 1);
@@ -295,7 +295,7 @@ describe('kubespiffe status', () => {
     assert.deepEqual(overview.peers.ok && overview.peers.value.map(({ name }) => name), ['partner']);
   });
 
-  it('shows the pool to those who may read it, and names the missing right to others', async () => {
+  it('status shows the pool to users who may read it, and names the missing right to others', async () => {
     const { stdout } = await tool('status');
     assert.match(stdout, /^kubespiffe\/kubespiffe-pool +\? +\? +.*cannot get resource "secrets"/m);
     const admin = await run(['status', '--kubeconfig', controlPlane.kubeconfig]);
@@ -307,7 +307,7 @@ describe('kubespiffe status', () => {
     assert.doesNotMatch(admin.stdout, /PRIVATE KEY/);
   });
 
-  it('reads again with --watch until it is stopped', async () => {
+  it('status --watch reads again until it is stopped', async () => {
     const child = spawn(launcher, ['status', '--watch', '1s', '--kubeconfig', viewer]);
     let screens = '';
     child.stdout.on('data', (text) => {
@@ -324,7 +324,7 @@ describe('kubespiffe status', () => {
 });
 
 describe('kubespiffe explain token', () => {
-  it('says what a token of the API server gets, and never prints it', async () => {
+  it('explain token reports the identity for a token of the API server, and never prints the token', async () => {
     const config = join(folder, 'signer.yaml');
     writeFileSync(
       config,
@@ -344,7 +344,7 @@ describe('kubespiffe explain token', () => {
   });
 });
 
-describe('with registrations', () => {
+describe('the tools with registrations', () => {
   const web = {
     apiVersion: 'kubespiffe.io/v1alpha1',
     kind: 'WorkloadRegistration',
@@ -379,7 +379,7 @@ describe('with registrations', () => {
     });
   });
 
-  it('inspect pcr compares a certificate with what the signer would decide now, where its reader may know', async () => {
+  it('inspect pcr compares a certificate with what the signer would decide now, if its reader has the rights', async () => {
     const bind = (user: string) => [
       ...['create', 'rolebinding', `requests-${user}`, '-n', 'shop', '--user', user],
       ...['--clusterrole', 'kubespiffe-request-viewer'],
@@ -473,7 +473,7 @@ describe('completion from the cluster', () => {
     ['kubespiffe federation show par', ['partner']],
   ];
   for (const [name, complete] of Object.entries(shells)) {
-    it(`offers namespaces, pods, registrations and federated trust domains in ${name}`, async () => {
+    it(`completion in ${name} offers namespaces, pods, registrations and federated trust domains`, async () => {
       const script = join(folder, `completion.${name}`);
       writeFileSync(script, (await run(['completion', name])).stdout);
       const env = { KUBECONFIG: viewer, PATH: `${dirname(launcher)}:${process.env.PATH}` };
@@ -490,7 +490,7 @@ describe('completion from the cluster', () => {
 });
 
 describe('kubespiffe federation invite', () => {
-  it('gives the other side the published roots and the profile of the settings', async () => {
+  it('federation invite gives the other side the published roots and the profile of the settings', async () => {
     const config = join(folder, 'signer.yaml');
     const header = { apiVersion: 'kubespiffe.io/v1alpha1', kind: 'SignerConfiguration' };
     const settings = { ...header, trustDomain: 'example.org', bundleSpiffeAddress: ':8444' };
@@ -538,7 +538,7 @@ describe('the roles of people who ask for identities', () => {
     return /^error: .*403/m.test(stderr) || /^Replicas +.*403/m.test(stdout);
   };
 
-  it('grant what the commands need, and nothing else', async (t) => {
+  it('the roles of people who ask for identities grant only what the commands need', async (t) => {
     const granted = rolesAt(controlPlane, roles);
     assert.deepEqual((await granted.grants()).sort(), Object.keys(checks).sort());
     for (const [grant, args] of Object.entries(checks)) {
@@ -549,7 +549,7 @@ describe('the roles of people who ask for identities', () => {
     }
   });
 
-  it('missing rights are named', async () => {
+  it('missing rights of people who ask for identities are named', async () => {
     const stranger = await kubeconfigOf('stranger');
     const { code, stderr } = await run(['who', 'web.shop.svc', '--kubeconfig', stranger]);
     assert.equal(code, 1);
@@ -557,7 +557,7 @@ describe('the roles of people who ask for identities', () => {
   });
 });
 
-describe('the commands of the pages, as they stand there', () => {
+describe('the commands of the pages', () => {
   let env: Record<string, string>;
   before(async () => {
     const { PATH } = await openPrograms(controlPlane, join(folder, 'bin'));
@@ -596,7 +596,7 @@ describe('the commands of the pages, as they stand there', () => {
 
   for (const commands of clusterCommands) {
     const { page, heading, block = 0 } = commands;
-    it(`${page}, ${heading}, ${block}`, async () => {
+    it(`the commands of ${page} work, ${heading}, block ${block}`, async () => {
       await runCommands(commands, { env, cwd: folder });
     });
   }

@@ -235,14 +235,14 @@ for (const keyType of authorityKeyTypes) {
 }
 
 for (const name of subjectKeyNames) {
-  test(`a request of a 1.35 kubelet with a ${name} key is answered to the judges' content`, async () => {
+  test(`every judge accepts the answer to a request of a 1.35 kubelet with a ${name} key`, async () => {
     const root = await newRoot('ecdsa-p256');
     await judgeAll(await answer(request('v1beta1', pkixFields(key(name))), root), key(name), root);
   });
 }
 
 for (const maxExpirationSeconds of [3600, 7_862_400]) {
-  test(`names at their length limits, and a lifetime of exactly ${maxExpirationSeconds} s`, async () => {
+  test(`every judge accepts names at their length limits, and a lifetime of exactly ${maxExpirationSeconds} s`, async () => {
     const root = await newRoot('ecdsa-p256');
     const wishes = { namespace: longNamespace, serviceAccountName: longServiceAccount, maxExpirationSeconds };
     assert.equal(longServiceAccount.length, 253);
@@ -278,7 +278,7 @@ test('a trust domain with an empty label does not suit the API server, which is 
 });
 
 for (const name of subjectKeyNames) {
-  test(`pod and issuer in a ${name} leaf: every judge accepts it, and Go reads the pod`, async () => {
+  test(`every judge accepts pod and issuer in a ${name} leaf, and Go reads the pod`, async () => {
     const root = await newRoot('ecdsa-p256');
     const asked = request('v1', stubFields(key(name)), {
       namespace: longNamespace,
@@ -344,7 +344,7 @@ for (const critical of [true, false]) {
   });
 }
 
-test('go-spiffe refuses what it should, so that its consent means something', async () => {
+test('go-spiffe refuses what it should, so that its acceptance is a proof', async () => {
   const root = await newRoot('ecdsa-p256');
   const other = await newRoot('ecdsa-p256');
   const { chainPem } = await answer(request('v1', stubFields(key('ECDSA P-256'))), root);
@@ -397,7 +397,7 @@ test('the API server refuses what it should: other keys, fractions of seconds, c
   );
 });
 
-test('the API server takes our denials', async () => {
+test('the API server accepts our denials', async () => {
   const asked = request('v1', stubFields(key('ECDSA P-256')));
   const { body } = prepareAnswer(
     { uid: asked.metadata.uid ?? '' },
@@ -409,7 +409,7 @@ test('the API server takes our denials', async () => {
   );
 });
 
-test('the API server takes our ClusterTrustBundle, and no other name for it', async () => {
+test('the API server accepts our ClusterTrustBundle, and no other name for it', async () => {
   const roots = await Promise.all([newRoot('ecdsa-p256'), newRoot('rsa-3072'), newRoot('ed25519')]);
   for (const domain of [trustDomain, '-', 'a'.repeat(255)]) {
     const desired = desiredBundle({
@@ -439,7 +439,7 @@ test('the API server takes our ClusterTrustBundle, and no other name for it', as
   }
 });
 
-test('two workloads speak mTLS with their files, and only with whom they expect', async () => {
+test('two workloads speak mTLS with their files, and only with the peers that they expect', async () => {
   const root = await newRoot('ecdsa-p256');
   const bundles = { [trustDomain]: root.pem };
   const side = async (name: (typeof subjectKeyNames)[number], serviceAccountName: string) => {

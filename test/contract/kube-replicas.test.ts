@@ -72,7 +72,7 @@ async function readLease(self: string): Promise<Lease | undefined> {
 }
 
 describe('membership on a real API server', () => {
-  test('a replica sees itself before anything has happened, and two see each other without a renewal', async () => {
+  test('a replica sees itself before any event, and two see each other without a renewal', async () => {
     const a = join('a');
     assert.deepEqual(a.membership.members(), ['a']);
     const renewals = client.proxy.add({ method: 'PATCH', path: leases, fault: { kind: 'hang' } });
@@ -88,7 +88,7 @@ describe('membership on a real API server', () => {
     });
   });
 
-  test('one that leaves is gone at once, and so is its Lease', async () => {
+  test('a replica that leaves is gone at once, and so is its Lease', async () => {
     const a = join('a');
     const b = join('b');
     await sees(a.membership, ['a', 'b']);
@@ -100,7 +100,7 @@ describe('membership on a real API server', () => {
     assert.equal(await readLease('b'), undefined);
   });
 
-  test('one that is killed counts for ten seconds more, and is back when it starts again', async () => {
+  test('a replica that is killed counts for ten seconds more, and is back when it starts again', async () => {
     const a = join('a');
     const start = () =>
       spawn(process.execPath, [`${import.meta.dirname}/kube-replica.ts`, client.kubeconfig, 'killed'], {
@@ -122,7 +122,7 @@ describe('membership on a real API server', () => {
     await sees(a.membership, ['a']);
   });
 
-  test('the Lease belongs to the pod of the replica as soon as that is known, so that Kubernetes deletes it with the pod', async () => {
+  test('the Lease belongs to the pod of the replica as soon as that is known, so that Kubernetes deletes it', async () => {
     let podUid: string | undefined;
     const { membership } = join('a', () => podUid);
     const owners = async () => (await readLease('a'))?.metadata.ownerReferences;
@@ -136,7 +136,7 @@ describe('membership on a real API server', () => {
     await waitFor('the Lease of the same pod again', owners);
   });
 
-  test('renews every three seconds with one small write, and a lost Lease is made again', async () => {
+  test('a replica renews its Lease every three seconds with one small write, and makes a lost one again', async () => {
     const { membership } = join('a');
     await waitFor('the Lease', () => readLease('a'));
     client.proxy.forget();
@@ -151,7 +151,7 @@ describe('membership on a real API server', () => {
     assert.deepEqual(membership.members(), ['a']);
   });
 
-  test('the API server killed: nobody is lost who comes back within ten seconds', async () => {
+  test('the members stay when the API server is killed and comes back within ten seconds', async () => {
     const a = join('a');
     const b = join('b');
     await sees(a.membership, ['a', 'b']);
@@ -166,7 +166,7 @@ describe('membership on a real API server', () => {
     assert.ok(changes.length <= 2, JSON.stringify(changes));
   });
 
-  test('cut off from the API server, a replica leaves soon all the same', async () => {
+  test('a replica that is cut off from the API server is no longer a member soon', async () => {
     const { leave } = join('a');
     await waitFor('the Lease', () => readLease('a'));
     client.proxy.freeze();
@@ -179,7 +179,7 @@ describe('membership on a real API server', () => {
 });
 
 describe('events on a real API server', () => {
-  test('are accepted, and a repetition becomes a series', async () => {
+  test('Events are accepted, and a repetition becomes a series', async () => {
     const pod = {
       apiVersion: 'v1',
       kind: 'Pod',

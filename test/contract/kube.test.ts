@@ -111,7 +111,7 @@ async function following(
 }
 
 describe('reflector on a real API server', () => {
-  test('lists in pages and follows changes over one connection', async () => {
+  test('the reflector lists in pages and follows changes over one connection', async () => {
     const names = Array.from({ length: 1100 }, (_, number) => `many-${number}`);
     const next = names.values();
     await Promise.all(
@@ -131,7 +131,7 @@ describe('reflector on a real API server', () => {
     await controlPlane.kubectl(['delete', 'configmaps', '--selector', 'test=reflector', '--wait=false']);
   });
 
-  test('the API server killed with kill -9 during the watch, with changes before and after', () =>
+  test('the reflector survives kill -9 of the API server during the watch, with changes before and after', () =>
     following(async ({ sees, restarts }) => {
       await write('a');
       await write('gone');
@@ -145,7 +145,7 @@ describe('reflector on a real API server', () => {
       assert.equal(client.proxy.connections().open, 2);
     }));
 
-  test('the name of the server cannot be resolved for a while, at the start and later', async (t) => {
+  test('the reflector survives that the name of the server cannot be resolved, at the start and later', async (t) => {
     const lookup = dns.lookup;
     let inVain = 0;
     const failing = ((...given: Parameters<typeof lookup>) => {
@@ -175,7 +175,7 @@ describe('reflector on a real API server', () => {
     await atStart;
   });
 
-  test('a watch cut in the middle of an event', () =>
+  test('the reflector survives a watch that is cut in the middle of an event', () =>
     following(async ({ sees, restarts }) => {
       await sees('a', await write('a'));
       client.proxy.watches()[0]?.cutMidEvent();
@@ -184,7 +184,7 @@ describe('reflector on a real API server', () => {
       assert.equal(client.proxy.count(lists), 1, 'no second list');
     }));
 
-  test('a watch ended in good order is resumed without a list', () =>
+  test('the reflector resumes a watch that ended normally without a list', () =>
     following(async ({ sees }) => {
       await sees('a', await write('a'));
       client.proxy.watches()[0]?.end();
@@ -192,7 +192,7 @@ describe('reflector on a real API server', () => {
       assert.equal(client.proxy.count(lists), 1);
     }));
 
-  test('a watch held silent by something that still answers pings', () =>
+  test('the reflector cuts a watch that is held silent by a peer that still answers pings', () =>
     following(
       async ({ sees, restarts }) => {
         await sees('a', await write('a'));
@@ -205,7 +205,7 @@ describe('reflector on a real API server', () => {
       { silentAfterMs: 2000 },
     ));
 
-  test('etcd restored from a backup while watches are not answered', () =>
+  test('the reflector follows etcd that was restored from a backup while watches are not answered', () =>
     following(async ({ store, restarts, sees }) => {
       const before = await write('a');
       await sees('a', before);
@@ -226,7 +226,7 @@ describe('reflector on a real API server', () => {
       assert.ok(!restarts.includes('silent'), 'found before the watch was silent for long');
     }));
 
-  test('a watch from a version that the server has not reached is accepted and silent, and leads to a list', () =>
+  test('the reflector lists again after a watch from a version that the server has not reached', () =>
     following(
       async ({ sees, restarts }) => {
         await sees('a', await write('a'));
@@ -246,14 +246,14 @@ describe('reflector on a real API server', () => {
       { silentAfterMs: 2000 },
     ));
 
-  test('a line that is no event', () =>
+  test('the reflector lists again after a line that is not an event', () =>
     following(async ({ sees, restarts }) => {
       client.proxy.watches()[0]?.send('{"type":"ADDED","obj\n');
       await sees('a', await write('a'));
       assert.ok(restarts.includes('error'));
     }));
 
-  test('a version that is too old: 410 as an event, and as an answer', () =>
+  test('the reflector lists again when its version is too old: 410 as an event, and as an answer', () =>
     following(async ({ sees, restarts }) => {
       const error = { type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired' } };
       client.proxy.watches()[0]?.send(`${JSON.stringify(error)}\n`);
@@ -266,7 +266,7 @@ describe('reflector on a real API server', () => {
       assert.equal(restarts.filter((cause) => cause === 'expired').length, 2);
     }));
 
-  test('429 with Retry-After is waited out, and 500s are backed off from', () =>
+  test('the reflector waits after a 429 with Retry-After, and backs off from 500s', () =>
     following(async ({ sees }) => {
       await sees('a', await write('a'));
       client.proxy.add({
@@ -283,7 +283,7 @@ describe('reflector on a real API server', () => {
       assert.ok(first && second && second.at - first.at >= 2000, 'Retry-After was kept');
     }));
 
-  test('connections reset again and again', () =>
+  test('the reflector survives connections that are reset again and again', () =>
     following(async ({ sees }) => {
       for (let round = 0; round < 5; round += 1) {
         client.proxy.resetConnections();
@@ -292,7 +292,7 @@ describe('reflector on a real API server', () => {
       assert.ok(client.proxy.connections().open <= 2);
     }));
 
-  test('a lost route: nothing answers, not even pings', () =>
+  test('the reflector survives a lost route, on which nothing answers, not even pings', () =>
     following(async ({ sees }) => {
       await sees('a', await write('a'));
       client.proxy.freeze();
@@ -305,7 +305,7 @@ describe('reflector on a real API server', () => {
       await sees('a', value);
     }));
 
-  test('a token that was rotated away: 401, read again, goes on', () =>
+  test('the reflector reads its token again after a 401, and continues', () =>
     following(async ({ sees }) => {
       await sees('a', await write('a'));
       const before = await client.credentials.authorization();
@@ -324,7 +324,7 @@ describe('reflector on a real API server', () => {
 });
 
 describe('discovery on a real API server', () => {
-  test('finds both versions, v1 first, and loses one that is not served any more', async () => {
+  test('discovery finds both versions, v1 first, and loses one that is not served any more', async () => {
     client = await startProxiedClient(controlPlane, 'follower');
     const discovery = createDiscovery({
       time: realTime,
@@ -349,7 +349,7 @@ describe('discovery on a real API server', () => {
     await run;
   });
 
-  test('a version the real server does not know is a plain 404', async () => {
+  test('a version that the real server does not know is a plain 404', async () => {
     client = await startProxiedClient(controlPlane, 'follower');
     for (const path of [
       '/apis/certificates.k8s.io/v7',
@@ -391,7 +391,7 @@ describe('an informer of a custom resource on a real API server', () => {
   };
   const gadgets = '/apis/example.org/v1alpha1/namespaces/default/gadgets';
 
-  test('is empty and synced without the CRD, follows its objects once it is installed, and is empty after it', async () => {
+  test('an informer of a CRD is empty and synced without it, and follows its objects while it is installed', async () => {
     client = await startProxiedClient(controlPlane, 'follower');
     const log = { warn: () => undefined, info: () => undefined, debug: () => undefined };
     const needs = {

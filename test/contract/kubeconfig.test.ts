@@ -95,7 +95,7 @@ describe('a kubeconfig means what it means to kubectl', () => {
     'user' in outcome ? (outcome.user as { username: string }).username : 'refused';
 
   for (const { title, expected, trial } of rows) {
-    test(title, async () => {
+    test(`kubeconfig, as in kubectl: ${title}`, async () => {
       const { kubectl, ours } = await bothWays(trial(parts));
       assert.equal(nameIn(kubectl), expected, `kubectl: ${JSON.stringify(kubectl)}`);
       assert.equal(nameIn(ours), expected, `ours: ${JSON.stringify(ours)}`);
@@ -155,7 +155,7 @@ describe('a kubeconfig means what it means to kubectl', () => {
     assert.doesNotMatch(ours.refused, /s3cr3t/);
   });
 
-  test('a socks5 proxy, which kubectl knows, is refused in words', async () => {
+  test('a socks5 proxy, which kubectl knows, is refused with an explanation', async () => {
     const { ours } = await bothWays({ files: behind('socks5://127.0.0.1:9') });
     assert.ok('refused' in ours);
     assert.match(
@@ -209,7 +209,7 @@ describe('a kubeconfig means what it means to kubectl', () => {
     }
   });
 
-  test('a signer works through a proxy, and its log says nothing of the password', async () => {
+  test('a signer works through a proxy, and its log has no part of the password', async () => {
     const proxy = await startProxy({ password: 'me:s3cr3t' });
     const kubeconfig = await installSigner(controlPlane);
     const config = JSON.parse(await readFile(kubeconfig, 'utf8'));
@@ -246,7 +246,7 @@ describe('a kubeconfig means what it means to kubectl', () => {
     await signer.child.stop();
   });
 
-  test('commands use `kubectl proxy`, and a signer is told to use the API server itself', async (t) => {
+  test('commands use `kubectl proxy`, and a signer refuses it with the advice to use the API server itself', async (t) => {
     const home = await mkdtemp(path.join(folder, 'trial-'));
     const logFile = path.join(home, 'proxy.log');
     const kubectl = controlPlane.binaries.command('kubectl') ?? [];

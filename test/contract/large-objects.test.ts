@@ -50,7 +50,7 @@ describe('a cluster with the largest objects that the API server takes', () => {
     return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) / 1024;
   };
 
-  it('does not keep a signer from starting, nor make it need more memory than it has', async () => {
+  it('the largest objects do not keep a signer from starting, nor exceed its memory limit', async () => {
     await createPods(40, 'text', { env: [{ name: 'A', value: costly.repeat(objectBytes) }] });
     await createPods(10, 'many', { env: Array.from({ length: 100_000 }, () => ({ name: 'A' })) });
     const unverifiedUserAnnotations = {

@@ -61,7 +61,7 @@ describe('a signer that lacks a right to answer', () => {
   const forbidden = { outcome: 'wait', reason: 'SignerForbidden' };
 
   for (const [grant, attributes, refusal] of rights) {
-    it(`keeps a request open without "${grant}", says so everywhere, and answers it once the rule is back`, async () => {
+    it(`the signer keeps a request open without "${grant}", reports that, and answers it once the rule is back`, async () => {
       const countedBefore = await signer.metric('kubespiffe_issuance_total', forbidden);
       const pod = await createPod(controlPlane);
       const [resource, verb] = grant.split(' ');
@@ -97,7 +97,7 @@ describe('a signer that lacks a right to answer', () => {
     });
   }
 
-  it('signs once while it is forbidden to answer for any time, and that certificate is accepted in the end', async () => {
+  it('the signer signs once while it is forbidden to answer for any time, and that answer is finally accepted', async () => {
     // After so long any other trouble leads to a new signature.
     const signsAnewAfterMs = 25_000;
     const pod = await createPod(controlPlane);
@@ -127,7 +127,7 @@ describe('a signer that lacks a right to answer', () => {
   const missing =
     /^\[-\]permissions the API server forbids: .*list podcertificaterequests, .*patch podcertificaterequests\/status, .*\(ClusterRole kubespiffe-signer\)/m;
 
-  it('names every missing right and the role within seconds of a deleted binding, while it runs and when it starts', async () => {
+  it('the signer names every missing right and the role after a deleted binding, while it runs and at its start', async () => {
     await controlPlane.request('DELETE', binding);
     await waitFor('the binding to be gone', async () => !(await isAllowed(rights[1]?.[1] ?? {})));
     const request = await requestFor(controlPlane, await createPod(controlPlane));

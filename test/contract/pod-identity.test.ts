@@ -120,14 +120,14 @@ describe('PodIdentity and the signer pod-identity', () => {
       for (const purpose of ['sslserver', 'sslclient']) verifyWithOpenssl(certificateChain, root, purpose);
     });
 
-    it('both publish the same roots, each under its own name', async () => {
+    it('both signers publish the same roots, each under its own name', async () => {
       const [own, other] = [await bundleOf('pod-identity'), await bundleOf('spiffe')];
       assert.equal(own.spec.signerName, podIdentity.signerName);
       assert.equal(own.spec.trustBundle, other.spec.trustBundle);
       assert.deepEqual(own.metadata.labels, other.metadata.labels);
     });
 
-    it('share one watch of the pool', async () => {
+    it('both signers share one watch of the pool', async () => {
       const metrics = await controlPlane.kubectl(['get', '--raw', '/metrics']);
       const watches = metrics
         .split('\n')
@@ -138,7 +138,7 @@ describe('PodIdentity and the signer pod-identity', () => {
       assert.match(watches[0] ?? '', / 1$/);
     });
 
-    it('have their own checks of readiness and their own metrics', async () => {
+    it('both signers have separate checks of readiness and separate metrics', async () => {
       const { text } = await signer.readiness();
       for (const check of ['spiffe/pool', 'pod-identity/pool', 'pod-identity/trust-bundle']) {
         assert.ok(text.includes(`[+]${check} `), text);

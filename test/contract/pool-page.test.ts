@@ -146,7 +146,7 @@ describe('a pool changed as its page says', () => {
     );
   }
 
-  it('rotates the CA by one command, which is repeated when it says so', async () => {
+  it('the page rotates the CA by one command, which is repeated when it asks for that', async () => {
     const [rotate] = codeBelow('The next CA');
     const keys = { 'jwt-es256-1': 'active', 'jwt-rs256-1': 'active' };
     const began = await make(rotate);
@@ -164,7 +164,7 @@ describe('a pool changed as its page says', () => {
     assert.deepEqual(await authorities(), { first: 'retired', ...keys, 'ca-1': 'active' });
   });
 
-  it('rotates a JWT key in the same way', async () => {
+  it('the page rotates a JWT key in the same way', async () => {
     const [rotate] = codeBelow('The next JWT key');
     const others = { first: 'retired', 'jwt-rs256-1': 'active', 'ca-1': 'active' };
     await make(rotate);
@@ -177,7 +177,7 @@ describe('a pool changed as its page says', () => {
     assert.deepEqual(await authorities(), { ...others, 'jwt-es256-2': 'active' });
   });
 
-  it('replaces a CA whose key was stolen', async () => {
+  it('the page replaces a CA whose key was stolen', async () => {
     const commands = commandsBelow('When a CA key is stolen');
     const [taint, prepare, trust, activate, evict, who, retire, remove, ...more] = commands;
     assert.deepEqual(more, []);
@@ -198,7 +198,7 @@ describe('a pool changed as its page says', () => {
     assert.equal((await run(['ca', 'show'], { env })).code, 0);
   });
 
-  it('takes what a person has edited', async () => {
+  it('the page makes the signer accept what a person has edited', async () => {
     const [byHand] = codeBelow('By hand');
     const { stdout } = await make(byHand);
     const [, now, before] =
@@ -207,7 +207,7 @@ describe('a pool changed as its page says', () => {
     assert.equal((await authorities())['jwt-rs256-1'], 'active, tainted');
   });
 
-  it('brings back pool and registrations from a backup', async () => {
+  it('the page restores pool and registrations from a backup', async () => {
     const backup = blocksOf(await readPage('docs/operations/backup.md'));
     const cwd = await mkdtemp(join(folder, 'backup-'));
     const administrator = { ...env, KUBECONFIG: controlPlane.kubeconfig, HOME: cwd };
@@ -269,7 +269,7 @@ describe('a pool changed as its page says', () => {
   let place = '';
   for (const commands of poolCommands) {
     const { page, heading, block = 0, meanwhile, after } = commands;
-    it(`${page}, ${heading}, ${block}`, async () => {
+    it(`the commands of ${page} work, ${heading}, block ${block}`, async () => {
       if (meanwhile) await happen(meanwhile);
       const administrator = { ...env, KUBECONFIG: controlPlane.kubeconfig };
       if (after) {

@@ -127,7 +127,7 @@ describe('the view of the pool', () => {
     return { ...pool, authorities: pool.authorities.map((each) => ({ ...each, tainted: true })) };
   };
 
-  it('keeps what the watch has reported since a live read was answered', async () => {
+  it('the view of the pool keeps what the watch has reported since a live read was answered', async () => {
     const answered = Promise.withResolvers<void>();
     const released = Promise.withResolvers<void>();
     held = { onAnswer: answered.resolve, until: released.promise };
@@ -144,7 +144,7 @@ describe('the view of the pool', () => {
     assert.equal(view.current()?.active?.root.sha256Hex, root);
   });
 
-  it('follows the Secret, and keeps the last good pool when it goes', async () => {
+  it('the view of the pool follows the Secret, and keeps the last good pool when it goes', async () => {
     const root = view.current()?.roots[0]?.sha256Hex;
     await putPool(controlPlane, await tainted());
     await becomes('PoolNotSigning');
@@ -158,7 +158,7 @@ describe('the view of the pool', () => {
     assert.equal(view.current()?.roots.length, 1);
   });
 
-  it('finds a change within seconds although the watch has fallen silent', async () => {
+  it('the view of the pool finds a change within seconds although the watch is silent', async () => {
     await watching();
     proxy.watches({ path: /secrets/ })[0]?.silence();
     await putPool(controlPlane, await tainted());
@@ -167,7 +167,7 @@ describe('the view of the pool', () => {
     await becomes('PoolNotSigning');
   });
 
-  it('signs nothing when the API server has not confirmed it for 30 s, and goes on once it does', async () => {
+  it('a signer signs nothing when the API server has not confirmed the pool for 30 s, and signs again later', async () => {
     proxy.freeze();
     passed += 29_000;
     assert.equal(verdict(), 'signs');
@@ -179,7 +179,7 @@ describe('the view of the pool', () => {
     await becomes('signs');
   });
 
-  it('signs nothing after the machine has slept before the Secret was read anew', async () => {
+  it('a signer signs nothing after the machine has slept until the Secret was read again', async () => {
     proxy.freeze();
     slept += 60_000;
     assert.equal(verdict(), 'PoolUnconfirmed');
@@ -187,7 +187,7 @@ describe('the view of the pool', () => {
     await becomes('signs');
   });
 
-  it('signs no token either when the API server has not confirmed it for 30 s', async () => {
+  it('a signer signs no token when the API server has not confirmed the pool for 30 s', async () => {
     const now = Math.floor(Date.now() / 1000);
     const key = await createJwtAuthority({ key: 'es256', now });
     const pool = await nextPool();
@@ -204,7 +204,7 @@ describe('the view of the pool', () => {
     await waitFor('the key to sign again', async () => tokens() === key.id);
   });
 
-  it('takes a pool from a restored etcd although its version is lower than one that was seen', async () => {
+  it('the view takes a pool from a restored etcd although its version is lower than one that was seen', async () => {
     await controlPlane.etcd.save();
     const configMap = { metadata: { generateName: 'write-' } };
     for (let write = 0; write < 300; write += 1) {
@@ -228,7 +228,7 @@ describe('the view of the pool', () => {
     assert.equal(verdict(), 'signs');
   });
 
-  it('keeps the last good pool when another one comes under the same sequence, and takes it once that is raised', async () => {
+  it('the view keeps the last good pool when another one has the same sequence, and takes it once that is raised', async () => {
     const before = view.current();
     const unraised = await nextPool();
     sequence -= 1;
@@ -243,7 +243,7 @@ describe('the view of the pool', () => {
     await becomes('signs');
   });
 
-  it('reads live without calling a listener when nothing has changed', async () => {
+  it('the view reads live without calling a listener when nothing has changed', async () => {
     const before = changes;
     const live = await view.readLive();
     assert.ok(live.ok);
@@ -251,14 +251,14 @@ describe('the view of the pool', () => {
     assert.equal(changes, before);
   });
 
-  it('asks live no more than every 10 s while all is well', async () => {
+  it('the view reads live every 10 s at most while the watch works', async () => {
     passed += 10_000;
     const jumped = performance.now() + passed;
     await waitFor('a live look', async () => view.confirmedAtMonotonic() >= jumped);
     await waitFor('a long pause after it', async () => lastPauseMs > 9_000);
   });
 
-  it('writes no key to the log', () => {
+  it('the view of the pool writes no key to the log', () => {
     assert.ok(lines.length > 0);
     assert.doesNotMatch(lines.join(''), /PRIVATE KEY|MIGHAgEA/);
   });

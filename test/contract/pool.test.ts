@@ -164,7 +164,7 @@ describe('the pool Secret, good and bad', () => {
     );
 
   for (const { name, put, waits, problem, says } of problems) {
-    it(`waits, is not ready, names field and remedy, and keeps the roots when it ${name}`, async () => {
+    it(`a signer waits, is not ready, names field and remedy, and keeps the roots when the pool ${name}`, async () => {
       const before = await publishedBundle();
       await put();
       const said = await poolProblemSaid();
@@ -186,7 +186,7 @@ describe('the pool Secret, good and bad', () => {
     });
   }
 
-  it('reports in an Event on the pod why it waits and what to do', async () => {
+  it('a signer reports in an Event on the pod why it waits and what to do', async () => {
     await deletePool(controlPlane);
     await notReady(/no such Secret/);
     const pod = await createPod(controlPlane);
@@ -220,7 +220,7 @@ describe('the pool Secret, good and bad', () => {
     ],
   ];
   for (const [name, disturb] of differences) {
-    it(`repairs the trust bundle within seconds when it is ${name}`, async () => {
+    it(`a signer repairs the trust bundle within seconds when it is ${name}`, async () => {
       const before = await publishedBundle();
       await disturb();
       await waitFor(
@@ -237,7 +237,7 @@ describe('the pool Secret, good and bad', () => {
     });
   }
 
-  describe('to a signer that is started while its CA is too old to sign', () => {
+  describe('a signer that starts while its CA is too old to sign', () => {
     let old: PoolDocument;
     let rising: PoolDocument;
     before(async () => {
@@ -257,13 +257,13 @@ describe('the pool Secret, good and bad', () => {
     const certificatesIn = (bundle: ClusterTrustBundle | undefined) =>
       bundle?.spec.trustBundle.match(/BEGIN CERTIFICATE/g)?.length;
 
-    it('the roots are published, those too that are new', async () => {
+    it('a signer with a CA that is too old to sign publishes the roots, also new ones', async () => {
       await restartWith(rising);
       await waitFor('both roots', async () => certificatesIn(await publishedBundle()) === 2);
       await notReady(/\[\+\]spiffe\/trust-bundle/);
     });
 
-    it('none is taken away that others may still serve', async () => {
+    it('a signer with a CA that is too old to sign removes no root that others may still serve', async () => {
       await restartWith({ ...old, sequence: rising.sequence + 1 });
       await notReady(/\[\+\]caches .*\[-\]spiffe\/trust-bundle [^\n]*no usable pool to publish/s);
       assert.equal(certificatesIn(await publishedBundle()), 2);
@@ -275,7 +275,7 @@ describe('the pool Secret, good and bad', () => {
     });
   });
 
-  describe('in which a new CA is active before its root has reached every pod', () => {
+  describe('a new CA that is active before its root has reached every pod', () => {
     let previous: AuthorityRecord;
     let next: AuthorityRecord;
     let others: readonly AuthorityRecord[];
@@ -352,7 +352,7 @@ describe('the pool Secret, good and bad', () => {
     });
   });
 
-  it('never puts key material into its output', () => {
+  it('a signer never puts key material into its output', () => {
     assert.doesNotMatch(signer.output(), /PRIVATE KEY|MIG[HTM]AgE/);
   });
 });

@@ -80,7 +80,7 @@ describe('registrations in a cluster', () => {
   const conditionsOf = ({ conditions }: RegistrationStatus) =>
     Object.fromEntries(conditions.map(({ type, status, reason }) => [type, `${status} ${reason}`]));
 
-  it('without the CRDs a pod has the name of its ServiceAccount, and readiness says what is missing', async () => {
+  it('without the CRDs a pod has the name of its ServiceAccount, and readiness reports what is missing', async () => {
     assert.equal(await nameOf(await podIn('shop')), 'URI:spiffe://example.org/ns/shop/sa/default');
     const { ok, text } = await signer.readiness();
     assert.ok(ok);
@@ -90,7 +90,7 @@ describe('registrations in a cluster', () => {
     );
   });
 
-  it('finds CRDs that are installed while it runs, and creates the policy without grants', async () => {
+  it('a signer finds CRDs that are installed while it runs, and creates the policy without grants', async () => {
     await installRegistrations(controlPlane);
     const policy = `${api}/clusterregistrationpolicies/default`;
     const created = async () => {
@@ -143,7 +143,7 @@ describe('registrations in a cluster', () => {
 
   // Each waits for the 5 s between two writes of a status.
   describe('the status of a registration', { concurrency: true }, () => {
-    it('counts the pods that have their name from it, and those that another registration of a higher priority names', async () => {
+    it('the status counts the pods with their name from it, and those that a higher priority names', async () => {
       await register('canary', {
         ...{ podSelector: { matchLabels: { app: 'web', track: 'canary' } }, priority: 10 },
         spiffeIDTemplate: `${below}canary`,
@@ -162,7 +162,7 @@ describe('registrations in a cluster', () => {
       await statusOnce(place('web'), ({ podsSelected }) => podsSelected === 1);
     });
 
-    it('says which pods get no name and why, and since when', async () => {
+    it('the status names the pods that get no name, why, and since when', async () => {
       const spiffeIDTemplate = `${below}team/{{ index .PodMeta.Labels "team" }}`;
       await register('teams', { podSelector: { matchLabels: { app: 'teams' } }, spiffeIDTemplate });
       await podIn('shop', { app: 'teams', team: 'red' });
@@ -194,7 +194,7 @@ describe('registrations in a cluster', () => {
       assert.deepEqual([failures, namesGiven], [[], 2]);
     });
 
-    it('two that conflict both say so, and the pod is named as soon as one of them is deleted', async () => {
+    it('two registrations that conflict both report that, and the pod is named when one of them is deleted', async () => {
       const podSelector = { matchLabels: { app: 'fought-over' } };
       await register('one', { podSelector, spiffeIDTemplate: `${below}one` });
       await register('two', { podSelector, spiffeIDTemplate: `${below}two` });
@@ -236,7 +236,7 @@ describe('registrations in a cluster', () => {
     });
   });
 
-  it('writes a status once in 5 s at most while 150 pods come, and not at all when nothing changes', async () => {
+  it('the status is written once in 5 s at most while 150 pods come, and not at all when nothing changes', async () => {
     await register('crowd', { spiffeIDTemplate: `${below}crowd` }, 'crowd');
     await statusOnce(place('crowd', 'crowd'), () => true);
     const writes = () =>
@@ -263,7 +263,7 @@ describe('registrations in a cluster', () => {
     );
   });
 
-  it('a field of a newer version gives no name, since it may restrict what the rest gives', async () => {
+  it('a field of a newer version gives no name, because it may restrict what the rest gives', async () => {
     const crd = `${crds}/workloadregistrations.kubespiffe.io`;
     const { body } = await controlPlane.request('GET', crd);
     body.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.onlyOnTuesdays = {
@@ -293,7 +293,7 @@ describe('registrations in a cluster', () => {
     );
   });
 
-  it('an object that bypassed every rule is read, and says what is wrong with it', async () => {
+  it('an object that bypassed every rule is read, and its status reports what is wrong with it', async () => {
     const crd = `${crds}/workloadregistrations.kubespiffe.io`;
     const { body } = await controlPlane.request('GET', crd);
     const { schema } = body.spec.versions[0];
@@ -319,7 +319,7 @@ describe('registrations in a cluster', () => {
     );
   });
 
-  it('after all this nothing has failed', () => {
+  it('the signer has reported no internal error after the tests of registrations', () => {
     const failed = signer.lines().filter(({ level }) => level === 'error' || level === 'fatal');
     assert.deepEqual(failed, []);
   });

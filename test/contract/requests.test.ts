@@ -69,14 +69,14 @@ describe('requests, good and bad', () => {
       .lines()
       .filter((line) => line.audit && Object.entries(fields).every(([name, value]) => line[name] === value));
 
-  it('issues for a pod that is as the request says', async () => {
+  it('the signer issues for a pod that is as the request says', async () => {
     const pod = await createPod(controlPlane);
     const status = await answerTo(controlPlane, await requestFor(controlPlane, pod));
     assert.equal(status.conditions?.[0]?.type, 'Issued');
     assert.equal(uriOf(status.certificateChain), 'URI:spiffe://example.org/ns/default/sa/default');
   });
 
-  it('issues the same name for every PKCS#10 request of a pod, whichever names it asks for', async () => {
+  it('the signer issues the same name for every PKCS#10 request of a pod, with any names in it', async () => {
     const wishes = [
       { name: 'CN=admin' },
       {
@@ -101,7 +101,7 @@ describe('requests, good and bad', () => {
   });
 
   for (const maxExpirationSeconds of [3600, 7_862_400]) {
-    it(`issues within the limits for maxExpirationSeconds ${maxExpirationSeconds}`, async () => {
+    it(`the signer issues within the limits for maxExpirationSeconds ${maxExpirationSeconds}`, async () => {
       const pod = await createPod(controlPlane);
       const request = await requestFor(controlPlane, pod, { maxExpirationSeconds });
       const status = await answerTo(controlPlane, request);
@@ -110,7 +110,7 @@ describe('requests, good and bad', () => {
     });
   }
 
-  it('issues for names at their length limits', async () => {
+  it('the signer issues for names at their length limits', async () => {
     const namespace = 'n'.repeat(63);
     const serviceAccountName = 's'.repeat(253);
     await create(controlPlane, '/api/v1/namespaces', { metadata: { name: namespace } });
@@ -125,7 +125,7 @@ describe('requests, good and bad', () => {
     );
   });
 
-  it('denies an annotation key, and the condition says which one and what to do', async () => {
+  it('the signer denies an annotation key, and the condition names it and what to do', async () => {
     const pod = await createPod(controlPlane);
     const request = await requestFor(controlPlane, pod, annotated);
     const [condition] = (await answerTo(controlPlane, request)).conditions ?? [];
@@ -143,7 +143,7 @@ describe('requests, good and bad', () => {
     ['a modulus of 3070 bits', 3070, [1, 0, 1], 'RSA 3070'],
   ];
   for (const [name, modulusLength, exponent, found] of nearlyServed) {
-    it(`denies an RSA key with ${name}, which the API server takes, and names the types that are served`, async () => {
+    it(`the signer denies an RSA key with ${name}, which the API server accepts, and names the served types`, async () => {
       const signingAlgorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
       const keys = await webcrypto.subtle.generateKey(
         { ...signingAlgorithm, modulusLength, publicExponent: Uint8Array.from(exponent) },
@@ -164,13 +164,13 @@ describe('requests, good and bad', () => {
     });
   }
 
-  it('drops the request of a pod that is not there', async () => {
+  it('the signer drops the request of a pod that does not exist', async () => {
     const pod = await createPod(controlPlane);
     const ghost = { ...pod, metadata: { ...pod.metadata, name: 'ghost' } };
     await leftOpen(await requestFor(controlPlane, ghost), 'PodGone');
   });
 
-  it('drops the request of a pod whose name another pod has now', async () => {
+  it('the signer drops the request of a pod whose name another pod has now', async () => {
     const pod = await createPod(controlPlane);
     await leftOpen(await requestFor(controlPlane, pod, { podUID: 'an-earlier-pod' }), 'PodReplaced');
     await staysWithoutEvent(pod);
@@ -181,7 +181,7 @@ describe('requests, good and bad', () => {
     ['another node', { nodeName: 'node-2' }, 'NodeMismatch'],
   ];
   for (const [name, claim, reason] of claims) {
-    it(`leaves a request open that claims ${name}, without an Event on the pod, audited and counted once`, async () => {
+    it(`the signer leaves a request open that claims ${name}, without an Event on the pod, audited and counted once`, async () => {
       const pod = await createPod(controlPlane);
       await leftOpen(await requestFor(controlPlane, pod, claim), reason);
       await staysWithoutEvent(pod);
@@ -190,7 +190,7 @@ describe('requests, good and bad', () => {
     });
   }
 
-  it('serves a pod that is terminating', async () => {
+  it('the signer serves a pod that is terminating', async () => {
     const pod = await createPod(controlPlane, { finalizers: ['example.org/hold'] });
     const path = `/api/v1/namespaces/default/pods/${pod.metadata.name}`;
     await controlPlane.request('DELETE', path);
@@ -199,14 +199,14 @@ describe('requests, good and bad', () => {
     await controlPlane.request('PATCH', path, { metadata: { finalizers: null } });
   });
 
-  it('lets a finished pod wait', async () => {
+  it('the signer lets a finished pod wait', async () => {
     const pod = await createPod(controlPlane);
     const path = `/api/v1/namespaces/default/pods/${pod.metadata.name}/status`;
     await controlPlane.request('PATCH', path, { status: { phase: 'Succeeded' } });
     await leftOpen(await requestFor(controlPlane, pod), 'PodFinished');
   });
 
-  it('neither sees nor touches the requests of other signers', async () => {
+  it('the signer neither reads nor changes the requests of other signers', async () => {
     const pod = await createPod(controlPlane);
     const others = await Promise.all(
       ['kubespiffe.io/spiffe-2', 'example.com/spiffe'].map((signerName) =>
@@ -221,7 +221,7 @@ describe('requests, good and bad', () => {
     }
   });
 
-  it('need not fear its own name in another case: the API server refuses it', async () => {
+  it('the API server refuses the name of the signer in another case', async () => {
     const pod = await createPod(controlPlane);
     await assert.rejects(
       requestFor(controlPlane, pod, { signerName: 'kubespiffe.io/Spiffe' }),
@@ -229,7 +229,7 @@ describe('requests, good and bad', () => {
     );
   });
 
-  it('shows in its metrics what it did and what it has before it', async () => {
+  it('the metrics of the signer show what it did and what waits', async () => {
     const path = '/apis/certificates.k8s.io/v1/podcertificaterequests';
     const { body } = await controlPlane.request('GET', `${path}?fieldSelector=spec.signerName=${signerName}`);
     const requests = body.items as PodCertificateRequest[];
@@ -277,7 +277,7 @@ describe('requests, good and bad', () => {
     assert.equal(await signer.metric('kubespiffe_status_rejected_total'), 0);
   });
 
-  it('is scraped by Prometheus, which raises an alarm and answers every query of the alerts and of the dashboard', async (t) => {
+  it('Prometheus scrapes the signer, raises an alarm and answers every query of the alerts and the dashboard', async (t) => {
     const file = join(import.meta.dirname, '../../manifests/monitoring/rules.yaml');
     const { spec } = parse(await readFile(file, 'utf8')) as { spec: { groups: { rules: object[] }[] } };
     const prometheus = await startPrometheus(signer.url, spec);
@@ -321,7 +321,7 @@ describe('requests, good and bad', () => {
     assert.deepEqual(empty, []);
   });
 
-  it('says nothing secret in all its output', () => {
+  it('the signer prints nothing secret', () => {
     assert.doesNotMatch(signer.output(), /PRIVATE KEY|eyJ[A-Za-z0-9_-]{10,}\./);
   });
 });

@@ -185,7 +185,7 @@ describe('the roots as a ConfigMap', () => {
     });
   }
 
-  describe('where a ConfigMap of the name exists that the signer did not make', () => {
+  describe('a ConfigMap of that name that the signer did not make', () => {
     const theirs = { data: { 'roots.pem': 'their own', 'note.txt': 'keep' } };
 
     it('a ConfigMap of another owner is left alone, and reported in the log, the metric and an Event', async () => {

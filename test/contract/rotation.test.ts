@@ -128,7 +128,7 @@ describe('a rotation by policy', () => {
       .map(({ id, state }) => `${id} ${state}`)
       .join(', ');
 
-  it('only says what is due where the signer has no right to write the pool, and goes on to sign', async () => {
+  it('the signer only reports what is due without the right to write the pool, and still signs', async () => {
     const now = Math.floor(Date.now() / 1000);
     const first = await createAuthority({ id: 'ca-2', trustDomain: 'example.org', now });
     const earlier = await createAuthority({ id: 'ca-1', trustDomain: 'example.org', now: now - 9 * 3600 });
@@ -182,7 +182,7 @@ describe('a rotation by policy', () => {
     for (const signer of signers) await signer.ready();
   });
 
-  it('replaces the CA twice while all replicas are killed at every step, and no certificate loses its root', async () => {
+  it('the signer replaces the CA twice while all replicas are killed at every step, and no certificate fails', async () => {
     await controlPlane.kubectl(['apply', '-f', rotationRoles]);
     const issued: string[] = [];
     let isOver = false;
@@ -237,7 +237,7 @@ describe('a rotation by policy', () => {
     }
   });
 
-  it('each step has one audit line and counts once, whichever replica took it', async () => {
+  it('each step of a rotation has one audit line and counts once, also with several replicas', async () => {
     await waitFor('one in reserve again', async () => /ca-5 trusted/.test(states(await pool())));
     const lines = await waitFor('as many lines as steps', async () => {
       const written = signers.flatMap((signer) => signer.lines()).filter(({ event }) => event === 'rotation');
@@ -265,7 +265,7 @@ describe('a rotation by policy', () => {
     assert.doesNotMatch(signers.map(({ output }) => output()).join(), /PRIVATE KEY/);
   });
 
-  it('goes on beside two operators who race with it, and after the API server was away', async () => {
+  it('a rotation continues beside two operators who race with it, and after an outage of the API server', async () => {
     const ca = (...args: string[]) => run(['ca', ...args, '--kubeconfig', controlPlane.kubeconfig]);
     const timing = ['--propagation-delay', `${propagationSeconds}s`, '--max-lifetime', '1h'];
     // On a busy machine its successor may sign already.

@@ -116,7 +116,7 @@ describe('the signer service-dns on a cluster', () => {
     assert.equal((await controlPlane.request('DELETE', `${secrets}/${poolName}`)).status, 200);
   });
 
-  it('becomes ready with its pool, and publishes its root with a label of its own', async () => {
+  it('service-dns becomes ready with its pool, and publishes its root with a label of its own', async () => {
     const created = await createPool();
     assert.equal(created.code, 0, created.stderr);
     await signer.ready();
@@ -129,7 +129,7 @@ describe('the signer service-dns on a cluster', () => {
     root = bundle?.spec.trustBundle ?? '';
   });
 
-  it('issues a certificate that OpenSSL accepts for each DNS name of the Service, and for no other', async () => {
+  it('service-dns issues a certificate that OpenSSL accepts for each DNS name of the Service, and for no other', async () => {
     await createService('web', { selector: { app: 'web' } });
     // Asked for 91 days.
     const chain = await issued(await ask(await podOf('web'), { maxExpirationSeconds: 7_862_400 }));
@@ -157,7 +157,7 @@ describe('the signer service-dns on a cluster', () => {
     assert.throws(() => verify('web.other.svc'), /hostname mismatch/);
   });
 
-  it('names a member of a headless Service by its own DNS name too', async () => {
+  it('service-dns names a member of a headless Service by its own DNS name too', async () => {
     await createService('db', { selector: { app: 'db' }, clusterIP: 'None' });
     const pod = await podOf('db', { hostname: 'db-0', subdomain: 'db' });
     assert.deepEqual(dnsNamesIn(await issued(await ask(pod))), [
@@ -168,7 +168,7 @@ describe('the signer service-dns on a cluster', () => {
     ]);
   });
 
-  it('answers a request that waits for a Service at once when one selects the pod, and reports on the pod why it waits', async () => {
+  it('service-dns answers a waiting request when a Service selects the pod, and reports before why it waits', async () => {
     const pod = await podOf('late');
     const request = await ask(pod);
     const wait = await waitOf(request);
@@ -188,7 +188,7 @@ describe('the signer service-dns on a cluster', () => {
     assert.deepEqual(dnsNamesIn(chain), ['late.default.svc', 'late.default.svc.cluster.local']);
   });
 
-  it('answers when the labels of a waiting pod are corrected, and when the selector of a Service is', async () => {
+  it('service-dns answers when the labels of a waiting pod or the selector of a Service are corrected', async () => {
     await createService('fixed', { selector: { app: 'fixed' } });
     const pod = await podOf('fixde');
     const request = await ask(pod);
@@ -206,7 +206,7 @@ describe('the signer service-dns on a cluster', () => {
     assert.equal(dnsNamesIn(await issued(other))[0], 'fixed.default.svc');
   });
 
-  it('gives no name for an EndpointSlice that a tenant writes, in the namespace of the pod or in another', async () => {
+  it('service-dns gives no name for an EndpointSlice that a tenant writes, in any namespace', async () => {
     await create(controlPlane, '/api/v1/namespaces', { metadata: { name: 'tenant' } });
     const pod = await podOf('lonely');
     await createService('victim', { selector: { app: 'victim' } });
@@ -249,7 +249,7 @@ describe('the signer service-dns on a cluster', () => {
     assert.match(condition?.message ?? '', /"kube-system\/kube-dns", which is not the name of a Service/);
   });
 
-  it('says on a running pod that its certificate lacks the name of a Service that selects it since', async () => {
+  it('service-dns reports on a running pod that its certificate lacks the name of a later Service', async () => {
     const podWith = async (name: string, phase: string, userAnnotations = {}) => {
       const path = '/api/v1/namespaces/default/pods';
       const podCertificate = {
@@ -306,7 +306,7 @@ describe('the signer service-dns on a cluster', () => {
     assert.equal(dnsNamesIn(chain)[0], 'many-7.default.svc');
   });
 
-  it('issues names of 63 characters in a namespace of 63', async () => {
+  it('service-dns issues names of 63 characters in a namespace of 63', async () => {
     const namespace = 'n'.repeat(63);
     await create(controlPlane, '/api/v1/namespaces', { metadata: { name: namespace } });
     await create(controlPlane, `/api/v1/namespaces/${namespace}/serviceaccounts`, {

@@ -14,7 +14,7 @@ const pods = '/api/v1/namespaces/default/pods';
  * Watches are not ordered among each other: a request may come before the news of its pod. Here the watch of pods
  * falls silent for good, so that the cache of the signer stays as it was then.
  */
-describe('requests of pods that the cache shows as they were', () => {
+describe('requests of pods that the cache shows in an old state', () => {
   let controlPlane: ControlPlane;
   let proxy: FaultProxy;
   let signer: SignerProcess;
@@ -59,13 +59,13 @@ describe('requests of pods that the cache shows as they were', () => {
     assert.equal(await signer.metric('kubespiffe_watch_restarts_total', { resource: 'pods' }), 0);
   }
 
-  it('issues for a pod of the cache without a look at it', async () => {
+  it('the signer issues for a pod of the cache without a live look', async () => {
     proxy.forget();
     await issued(await requestFor(controlPlane, cached.last as Pod));
     assert.equal(looks('last'), 0);
   });
 
-  it('issues for the successor of a StatefulSet pod after one live look', async () => {
+  it('the signer issues for the successor of a StatefulSet pod after one live look', async () => {
     proxy.forget();
     const gone = await controlPlane.request('DELETE', `${pods}/web-0`, { gracePeriodSeconds: 0 });
     assert.equal(gone.status, 200);
@@ -76,7 +76,7 @@ describe('requests of pods that the cache shows as they were', () => {
     await issuedByOneLook(successor, await requestFor(controlPlane, successor));
   });
 
-  it('issues for a pod that had no node yet, after one live look', async () => {
+  it('the signer issues for a pod that had no node yet, after one live look', async () => {
     proxy.forget();
     const pod = cached.unscheduled as Pod;
     const binding = {
@@ -87,13 +87,13 @@ describe('requests of pods that the cache shows as they were', () => {
     await issuedByOneLook(pod, await requestFor(controlPlane, pod, { nodeName: 'node-9' }));
   });
 
-  it('issues for a pod that the cache does not have, after one live look', async () => {
+  it('the signer issues for a pod that the cache does not have, after one live look', async () => {
     proxy.forget();
     const pod = await createPod(controlPlane);
     await issuedByOneLook(pod, await requestFor(controlPlane, pod));
   });
 
-  it('drops the request of another pod of the name only after one live look', async () => {
+  it('the signer drops the request of another pod of the name only after one live look', async () => {
     proxy.forget();
     const request = await requestFor(controlPlane, cached.unscheduled as Pod, { podUID: 'never-was' });
     const name = `default/${request.metadata.name}`;

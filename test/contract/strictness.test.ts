@@ -103,7 +103,7 @@ describe('JWT-SVIDs, judged by our verifier and by go-spiffe', () => {
   };
 
   for (const [name, token, verdict] of rowsOf(tokens)) {
-    it(`JWT-SVID, ${name}: ${verdict}`, async () => {
+    it(`our verifier and go-spiffe on a JWT-SVID, ${name}: ${verdict}`, async () => {
       const ours = verifyJwtSvid(token, keys, { now, audience, trustDomain });
       const theirs = await judges.jwtSvid({ token, audience, bundle: { trustDomain, content: bundle } });
       assert.equal(verdictOf(ours.ok, theirs.errors), verdict, theirs.errors.join());
@@ -163,7 +163,7 @@ describe('SPIFFE bundles, judged by our reader and by go-spiffe', () => {
     },
   };
   for (const [name, make, verdict] of rowsOf(bundles)) {
-    it(`SPIFFE bundle, ${name}: ${verdict}`, async () => {
+    it(`our reader and go-spiffe on a SPIFFE bundle, ${name}: ${verdict}`, async () => {
       const content = make();
       const ours = parseSpiffeBundle(content);
       const theirs = await judges.spiffeBundle({ trustDomain, content });
@@ -180,7 +180,7 @@ describe('SPIFFE bundles, judged by our reader and by go-spiffe', () => {
     ],
   ];
   for (const [name, edit, roots] of readers) {
-    it(`a SPIFFE bundle with ${name} is read without them, as the standard says, and refused by go-spiffe`, async () => {
+    it(`a SPIFFE bundle with ${name} is read without them, as in the standard, and refused by go-spiffe`, async () => {
       const content = edited(0, edit)();
       const ours = parseSpiffeBundle(content);
       assert.ok(ours.ok, ours.ok ? '' : ours.reason);
@@ -190,7 +190,7 @@ describe('SPIFFE bundles, judged by our reader and by go-spiffe', () => {
     });
   }
 
-  it('a SPIFFE bundle with a key of unknown type is read without it, as the standard says, and refused by go-jose', async () => {
+  it('a SPIFFE bundle with a key of unknown type is read without it, as in the standard, and refused by go-jose', async () => {
     const content = change(({ keys: all }) => all.push({ kty: 'AKP', use: 'jwt-svid', kid: 'a' }))();
     assert.ok(parseSpiffeBundle(content).ok);
     const theirs = await judges.spiffeBundle({ trustDomain, content });

@@ -110,7 +110,7 @@ describe('the token endpoint, called with a client certificate', () => {
   const eventually = (what: string, credentials: ClientCredentials, reason: string) =>
     waitFor(`${reason} for ${what}`, async () => (await reasonOf(credentials)) === reason);
 
-  it('gives a JWT-SVID for a certificate that it issued for a request, and audits its serial number', async () => {
+  it('the endpoint gives a JWT-SVID for a certificate of a request, and audits its serial number', async () => {
     const pod = await createPod(controlPlane);
     const credentials = await issuedTo(controlPlane, pod);
     const answer = await callWith(credentials);
@@ -128,7 +128,7 @@ describe('the token endpoint, called with a client certificate', () => {
     );
   });
 
-  it('gives one to `kubespiffe token --certificate` for the file that kubelet writes, and says why it gives none', async () => {
+  it('token --certificate gets a JWT-SVID for the file that kubelet writes, and reports why it gets none', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-bundle-'));
     try {
       const pod = await createPod(controlPlane);
@@ -165,7 +165,7 @@ describe('the token endpoint, called with a client certificate', () => {
     }
   });
 
-  it('gives one to the Node.js library and to the helper, by certificate and by ServiceAccount token', async () => {
+  it('the Node.js library and the helper get a JWT-SVID by certificate and by ServiceAccount token', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-library-'));
     try {
       const pod = await createPod(controlPlane);
@@ -233,18 +233,18 @@ describe('the token endpoint, called with a client certificate', () => {
 
   describeTokenCommands(() => ({ controlPlane, endpoint, bundlePort }));
 
-  it('still takes ServiceAccount tokens from clients without a certificate, both ways', async () => {
+  it('the endpoint still takes ServiceAccount tokens from clients without a certificate, both ways', async () => {
     const token = await tokenFor(controlPlane, await createPod(controlPlane));
     assert.equal((await endpoint.exchange(token)).status, 200);
     assert.equal((await callWith(undefined, { headers: { authorization: `Bearer ${token}` } })).status, 200);
   });
 
-  it('gives nothing to a request without any credential', async () => {
+  it('the endpoint gives nothing to a request without any credential', async () => {
     const { status, json } = await callWith(undefined);
     assert.deepEqual([status, json.error, json.reason], [400, 'invalid_client', 'CredentialMissing']);
   });
 
-  it('refuses two credentials at once', async () => {
+  it('the endpoint refuses two credentials at once', async () => {
     const pod = await createPod(controlPlane);
     const credentials = await issuedTo(controlPlane, pod);
     const token = await tokenFor(controlPlane, pod);
@@ -270,7 +270,7 @@ describe('the token endpoint, called with a client certificate', () => {
     assert.equal(certified.json.reason, 'CredentialsRepeated');
   });
 
-  it('ends the JWT-SVID with the certificate, and gives none in its last half minute', async () => {
+  it('the endpoint ends the JWT-SVID with the certificate, and gives none in its last half minute', async () => {
     const facts = factsOf(await createPod(controlPlane));
     const notAfter = facts.now + 90;
     const answer = await callWith(await aCertificate(facts, { notAfter }));
@@ -280,7 +280,7 @@ describe('the token endpoint, called with a client certificate', () => {
     assert.equal(await reasonOf(await aCertificate(facts, { notAfter: facts.now + 20 })), 'TokenEndsTooSoon');
   });
 
-  it('gives nothing to the certificate of a deleted pod, nor when another pod has its name', async () => {
+  it('the endpoint gives nothing to the certificate of a deleted pod, nor when another pod has its name', async () => {
     const name = 'comes-again';
     const pod = await createPod(controlPlane, { name });
     const credentials = await issuedTo(controlPlane, pod);
@@ -293,7 +293,7 @@ describe('the token endpoint, called with a client certificate', () => {
     assert.equal(await reasonOf(await issuedTo(controlPlane, other)), 'Issued');
   });
 
-  it('gives nothing to a pod that has finished', async () => {
+  it('the endpoint gives nothing to the certificate of a finished pod', async () => {
     const pod = await createPod(controlPlane);
     const credentials = await issuedTo(controlPlane, pod);
     assert.equal(await reasonOf(credentials), 'Issued');
@@ -301,7 +301,7 @@ describe('the token endpoint, called with a client certificate', () => {
     await eventually('a finished pod', credentials, 'PodFinished');
   });
 
-  it('refuses every bad certificate for its own reason, over real TLS', async () => {
+  it('the endpoint refuses every bad certificate for its own reason, over real TLS', async () => {
     const pod = await createPod(controlPlane);
     const facts = factsOf(pod);
     assert.equal(await reasonOf(await aCertificate(facts)), 'Issued');
@@ -317,7 +317,7 @@ describe('the token endpoint, called with a client certificate', () => {
     assert.ok(expected.length >= 35);
   });
 
-  it('refuses a certificate like the one that the endpoint itself shows', async () => {
+  it('the endpoint refuses a certificate like the one that it shows itself', async () => {
     const facts = factsOf(await createPod(controlPlane));
     const shown = await peerOf({});
     assert.equal(shown.subjectAltName?.includes('spiffe://example.org/kubespiffe/token-endpoint'), true);
@@ -376,7 +376,7 @@ describe('the token endpoint, called with a client certificate', () => {
     return Buffer.concat(chunks).toString();
   }
 
-  it('resumes no session, so that nobody comes in without proving the key anew', async () => {
+  it('the endpoint resumes no TLS session, so that each connection proves the key again', async () => {
     const credentials = await issuedTo(controlPlane, await createPod(controlPlane));
     const first = await connected(credentials);
     let session = first.getSession();
@@ -390,7 +390,7 @@ describe('the token endpoint, called with a client certificate', () => {
     assert.match(await askOver(second), /CredentialMissing/);
   });
 
-  it('resumes none for OpenSSL either', async () => {
+  it('the endpoint resumes no TLS session of OpenSSL', async () => {
     const credentials = await issuedTo(controlPlane, await createPod(controlPlane));
     const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-session-'));
     try {
@@ -408,7 +408,7 @@ describe('the token endpoint, called with a client certificate', () => {
     }
   });
 
-  it('is asked for a certificate only where that is switched on, and never by a bundle endpoint', async () => {
+  it('the endpoint asks for a certificate only if that is enabled, and a bundle endpoint never does', async () => {
     const credentials = await issuedTo(controlPlane, await createPod(controlPlane));
     const usual = await startTokenSigner(installed, {
       replica: 'signer-b',
@@ -426,7 +426,7 @@ describe('the token endpoint, called with a client certificate', () => {
     }
   });
 
-  it('stops at once when the CA of the certificate is tainted', async () => {
+  it('the endpoint refuses at once when the CA of the certificate is tainted', async () => {
     const facts = factsOf(await createPod(controlPlane));
     const credentials = await aCertificate(facts, {}, 'trusted');
     assert.equal(await reasonOf(credentials), 'Issued');
@@ -439,7 +439,7 @@ describe('the token endpoint, called with a client certificate', () => {
     assert.equal(await reasonOf(await aCertificate(facts)), 'Issued');
   });
 
-  it('writes neither certificates nor keys nor tokens anywhere', () => {
+  it('the endpoint writes neither certificates nor keys nor tokens anywhere', () => {
     assert.doesNotMatch(endpoint.signer.output(), /BEGIN (CERTIFICATE|.*PRIVATE KEY)|eyJ[\w-]{20,}\./);
   });
 });

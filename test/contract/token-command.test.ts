@@ -236,7 +236,7 @@ describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a 
     });
   }
 
-  it('the key is for its owner alone, and each certificate has one of its own', async () => {
+  it('the key of a certificate is readable for its owner only, and each certificate has another key', async () => {
     const folder = path.join(dir, 'twice');
     const psat = await psatOf('twice', [x509Audience]);
     const first = await certify(psat, folder, '-o', 'json');
@@ -257,7 +257,7 @@ describe('`kubespiffe token` and `kubespiffe bundle` at the token endpoint of a 
     assert.equal(statSync(folder).mode & 0o777, 0o700);
   });
 
-  it('a certificate that is refused leaves the folder as it is, and says the reason without the token', async () => {
+  it('a certificate that is refused leaves the folder unchanged, with the reason and without the token', async () => {
     const folder = path.join(dir, 'refused');
     const psat = await psatOf('refused');
     const refused = await certify(psat, folder);

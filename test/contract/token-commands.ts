@@ -77,12 +77,12 @@ export function describeTokenCommands(at: () => Place): void {
 
     for (const commands of tokenCommands) {
       const { page, heading, block = 0 } = commands;
-      it(`${page}, ${heading}, ${block}`, async () => {
+      it(`the commands of ${page} work, ${heading}, block ${block}`, async () => {
         await runCommands(commands, { env, here, cwd: folder });
       });
     }
 
-    it('leave the certificate and its key in their folder', async () => {
+    it('the commands of the pages leave the certificate and its key in their folder', async () => {
       const credentials = await readFile(join(folder, 'svid/credentials.pem'), 'utf8');
       assert.match(credentials, /PRIVATE KEY[\s\S]+BEGIN CERTIFICATE/);
     });

@@ -8,7 +8,7 @@ import { floodTokens } from './token-flood.ts';
 import { answerTo, createPod, requestFor } from './workloads.ts';
 
 /** Each review of a token is held up on its way to the API server. */
-describe('while 1,000 requests for tokens wait for their review', () => {
+describe('a flood of 1,000 requests for tokens', () => {
   let controlPlane: ControlPlane;
   let proxy: FaultProxy;
   let installed: Awaited<ReturnType<typeof installTokenEndpoint>>;
@@ -44,7 +44,7 @@ describe('while 1,000 requests for tokens wait for their review', () => {
   const wasAsked = (path: string) => proxy.requests.filter((request) => request.path.includes(path));
 
   for (const ms of [300, 4_000]) {
-    it(`certificates, Leases and the pool do not wait, at ${ms} ms a review`, {
+    it(`certificates, Leases and the pool do not wait, at ${ms} ms a review, in a flood of token requests`, {
       timeout: 240_000,
     }, async () => {
       /** How long an answer may take: without the flood, and many times that beside it. */

@@ -60,12 +60,12 @@ describe('the token endpoint during outages', () => {
   const aPod = () => createPod(controlPlane);
   const aToken = async (pod?: Pod) => tokenFor(controlPlane, pod ?? (await aPod()));
 
-  it('takes tokens of RS256, as most clusters sign them', async () => {
+  it('the token endpoint takes tokens of RS256, as most clusters sign them', async () => {
     assert.equal((await endpoint.exchange(await aToken())).status, 200);
   });
 
   for (const status of [500, 503]) {
-    it(`answers 503 with Retry-After while TokenReview answers ${status}, and goes on by itself`, async () => {
+    it(`the token endpoint answers 503 with Retry-After while TokenReview answers ${status}, and recovers by itself`, async () => {
       const token = await aToken();
       const rule = proxy.add({ method: 'POST', path: /tokenreviews/, fault: { kind: 'answer', status } });
       const answer = await endpoint.exchange(token);
@@ -76,7 +76,7 @@ describe('the token endpoint during outages', () => {
     });
   }
 
-  it('answers within seconds while TokenReview hangs', async () => {
+  it('the token endpoint answers within seconds while TokenReview hangs', async () => {
     const rule = proxy.add({ method: 'POST', path: /tokenreviews/, fault: { kind: 'hang' } });
     const startedAt = performance.now();
     const answer = await endpoint.exchange(await aToken());
@@ -85,14 +85,14 @@ describe('the token endpoint during outages', () => {
     rule.remove();
   });
 
-  it('asks TokenReview for its own audience alone, and once for a token that comes often', async () => {
+  it('the token endpoint asks TokenReview for its own audience only, and once for a token that comes often', async () => {
     proxy.forget();
     const token = await aToken();
     for (let i = 0; i < 10; i += 1) assert.equal((await endpoint.exchange(token)).status, 200);
     assert.equal(proxy.count({ method: 'POST', path: /tokenreviews/ }), 1);
   });
 
-  it('looks at a pod live when the watch does not show it', async () => {
+  it('the token endpoint looks up a pod live when the watch does not show it', async () => {
     for (const watch of proxy.watches({ path: '/api/v1/pods' })) watch.silence();
     const pod = await aPod();
     const token = await aToken(pod);
@@ -111,7 +111,7 @@ describe('the token endpoint during outages', () => {
     proxy.resetConnections();
   });
 
-  it('says what is missing when RBAC does not allow the review', async () => {
+  it('the token endpoint reports what is missing when RBAC does not allow the review', async () => {
     const binding = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kubespiffe-token-endpoint';
     const { body } = await controlPlane.request('GET', binding);
     await controlPlane.request('DELETE', binding);
@@ -137,7 +137,7 @@ describe('the token endpoint during outages', () => {
     );
   });
 
-  it('takes the tokens of a further issuer that is configured, and of no other', async () => {
+  it('the token endpoint takes the tokens of a further issuer that is configured, and of no other', async () => {
     const facts = await factsOf(controlPlane, await aPod());
     const rs256 = async (iss: string) => {
       const { SignJWT } = await import('jose');
@@ -152,7 +152,7 @@ describe('the token endpoint during outages', () => {
     assert.equal(other.json.reason, 'IssuerUnknown');
   });
 
-  it('the token endpoint goes on through a change of the issuer, without a restart', async () => {
+  it('the token endpoint works through a change of the issuer, without a restart', async () => {
     const nextIssuer = 'https://next.example';
     const issuerOf = (token: string) => decodeJwt(token).iss;
     const before = await aToken();
@@ -168,7 +168,7 @@ describe('the token endpoint during outages', () => {
     assert.equal(asAudience.json.reason, 'AudienceForbidden');
   });
 
-  describe('with a pool that changes', () => {
+  describe('the token endpoint with a pool that changes', () => {
     after(async () => putPool(controlPlane, { ...installed.pool, sequence: 99 }));
     const without = (different: object) =>
       installed.pool.authorities.map((each) =>
@@ -182,7 +182,7 @@ describe('the token endpoint during outages', () => {
         );
       });
 
-    it('signs nothing with a tainted key, and says so', async () => {
+    it('the token endpoint signs nothing with a tainted key, and reports that', async () => {
       await putPool(controlPlane, {
         ...installed.pool,
         sequence: 2,
@@ -191,13 +191,13 @@ describe('the token endpoint during outages', () => {
       await refusedAs(/is tainted and must not sign/);
     });
 
-    it('signs nothing with a key that is too new for its verifiers', async () => {
+    it('the token endpoint signs nothing with a key that is too new for its verifiers', async () => {
       const publishedAt = new Date(Date.now() + 60_000).toISOString().replace(/\.\d+Z/, 'Z');
       await putPool(controlPlane, { ...installed.pool, sequence: 3, authorities: without({ publishedAt }) });
       await refusedAs(/so recent that not all verifiers know the key/);
     });
 
-    it('signs nothing without a key, and still publishes what verifies', async () => {
+    it('the token endpoint signs nothing without a key, and still publishes what verifies', async () => {
       const authorities = installed.pool.authorities.filter(({ kind }) => kind === 'X509');
       await putPool(controlPlane, { ...installed.pool, sequence: 4, authorities });
       await refusedAs(/no JWT-ES256 authority is active/);
@@ -221,7 +221,7 @@ describe('the token endpoint during outages', () => {
     assert.match(String(error.code), /HANDSHAKE_FAILURE/);
   }
 
-  it('every replica serves, and all serve the same bytes', async () => {
+  it('every replica serves the documents of the token endpoint, with the same bytes', async () => {
     const other = await startTokenSigner(installed, { replica: 'signer-b', flags: ['--token-tls', '1.2'] });
     await other.signer.ready();
     await speaksTls12Safely(other.port);
@@ -245,7 +245,7 @@ describe('the token endpoint during outages', () => {
     other.agent.destroy();
   });
 
-  it('limits the requests of an address, which is only counted', async () => {
+  it('the token endpoint limits the requests of an address, which is only counted', async () => {
     const other = await startTokenSigner(installed, {
       replica: 'signer-d',
       flags: ['--token-address-rate', '1'],
@@ -272,7 +272,7 @@ describe('the token endpoint during outages', () => {
     await other.signer.child.stop();
   });
 
-  it('a replica that has not confirmed its pool for half a minute signs nothing', {
+  it('a replica that has not confirmed its pool for half a minute signs no token', {
     timeout: 180_000,
   }, async () => {
     const token = await aToken();
@@ -307,7 +307,7 @@ describe('the token endpoint during outages', () => {
     assert.match(signer.output(), /tokenAudience: .* is an audience of the API server itself/);
   });
 
-  it('opens by serviceAccountIssuers where RBAC forbids the issuer discovery, and says so where that is not set', async () => {
+  it('the token endpoint starts by serviceAccountIssuers if RBAC forbids the discovery, and reports if it is not set', async () => {
     const bindings = '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings';
     for (const name of ['system:service-account-issuer-discovery', 'kubespiffe-issuer-discovery']) {
       assert.equal((await controlPlane.request('DELETE', `${bindings}/${name}`)).status, 200);

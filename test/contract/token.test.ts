@@ -115,7 +115,7 @@ describe('the token endpoint', () => {
       assert.equal(await reviews(), once);
     });
 
-    it('a good request leaves an audit line with who and what, and no token', async () => {
+    it('a good request leaves an audit line with caller and result, and no token', async () => {
       const pod = await createPod(controlPlane);
       const answer = await endpoint.exchange(await tokenFor(controlPlane, pod));
       const { payload } = await verified(answer);
@@ -157,7 +157,7 @@ describe('the token endpoint', () => {
       }
     });
 
-    it('a token that only the API server can recognise as bad is refused', async () => {
+    it('a bad token is refused that only the API server can recognise', async () => {
       const facts = await factsOf(controlPlane, await createPod(controlPlane));
       for (const { name, token, code } of refusedByReview(facts)) {
         const answer = await endpoint.exchange(token);

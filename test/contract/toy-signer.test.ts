@@ -203,7 +203,7 @@ describe('a second signer that is declared in one file', () => {
     await controlPlane?.stop();
   });
 
-  it('issues a certificate with its own names, under its own CA', async () => {
+  it('a toy signer issues a certificate with its own names, under its own CA', async () => {
     const pod = await createPod(controlPlane, { name: 'web' });
     const request = await requestFor(controlPlane, pod, { signerName: toy.signerName });
     const { certificateChain = '' } = await answerTo(controlPlane, request);
@@ -213,7 +213,7 @@ describe('a second signer that is declared in one file', () => {
     assert.ok(leaf.verify(new X509Certificate(toyRoot).publicKey));
   });
 
-  it('answers a request that waits for a Service as soon as there is one', async () => {
+  it('a toy signer answers a request that waits for a Service as soon as there is one', async () => {
     const pod = await createPod(controlPlane, { name: 'late' });
     const request = await requestFor(controlPlane, pod, { signerName: toy.signerName });
     await waitFor('the request to wait', async () => /there is no Service late/.test(lines.join('')));
@@ -222,7 +222,7 @@ describe('a second signer that is declared in one file', () => {
     assert.equal(new X509Certificate(certificateChain).subjectAltName, 'DNS:late.default.svc.cluster.local');
   });
 
-  it('leaves the other signer as it is', async () => {
+  it('a toy signer does not affect the other signer', async () => {
     const pod = await createPod(controlPlane);
     const { certificateChain = '' } = await answerTo(controlPlane, await requestFor(controlPlane, pod));
     const leaf = new X509Certificate(certificateChain);
@@ -230,7 +230,7 @@ describe('a second signer that is declared in one file', () => {
     assert.equal(leaf.verify(new X509Certificate(toyRoot).publicKey), false);
   });
 
-  it('publishes its own root under its own name, and no trust domain', async () => {
+  it('a toy signer publishes its own root under its own name, and no trust domain', async () => {
     const [own, other] = await Promise.all(
       ['kubespiffe.io:toy:roots', 'kubespiffe.io:spiffe:roots'].map(bundle),
     );
@@ -242,7 +242,7 @@ describe('a second signer that is declared in one file', () => {
     assert.equal(other?.metadata.labels?.['k8s.spiffe.io/peer-trust-domain'], 'example.org');
   });
 
-  it('has its own lines in readiness, metrics and audit', async () => {
+  it('a toy signer has its own lines in readiness, metrics and audit', async () => {
     const { text } = await get('/readyz?verbose');
     for (const check of ['toy/pool', 'toy/trust-bundle', 'spiffe/pool', 'spiffe/trust-bundle']) {
       assert.ok(text.includes(`[+]${check} `), text);

@@ -74,7 +74,7 @@ export function describeTraces(parts: () => Parts): void {
       assert.equal((await endpoint.certify(token, csr)).status, 200);
     });
 
-    it('have the UID of a PodCertificateRequest as id, and a span for each step', async () => {
+    it('a trace has the UID of a PodCertificateRequest as id, and a span for each step', async () => {
       const { root, steps } = await traceOf(traceIdOf(request));
       assert.deepEqual(
         steps.map(({ name }) => name),
@@ -98,7 +98,7 @@ export function describeTraces(parts: () => Parts): void {
       assert.equal((await auditedWith('request', request.metadata.uid)).traceId, root.traceId);
     });
 
-    it('show when each step was, one after the other, and within the whole', async () => {
+    it('a trace shows when each step was, one after the other, and within the whole', async () => {
       const { root, steps } = await traceOf(traceIdOf(request));
       let at = start(root);
       for (const step of steps) {
@@ -111,7 +111,7 @@ export function describeTraces(parts: () => Parts): void {
       assert.ok(start(root) >= createdAt && start(root) < createdAt + 10e6);
     });
 
-    it('show why a request waits, as an error', async () => {
+    it('a trace shows as an error why a request waits', async () => {
       const { root } = await traceOf(traceIdOf(waiting));
       assert.equal(root.attributes['kubespiffe.reason'], 'ServiceAccountMismatch');
       assert.equal(root.status.code, 2);
@@ -119,7 +119,7 @@ export function describeTraces(parts: () => Parts): void {
       assert.equal(root.status.message, message);
     });
 
-    it('continue that of a caller of the token endpoint, which says whether it is recorded', async () => {
+    it('a trace continues that of a caller of the token endpoint, which decides whether it is recorded', async () => {
       const { root, steps } = await traceOf(idIn(callers.sampled));
       assert.deepEqual([root.name, root.kind], ['POST /jwt-svid', 2]);
       assert.equal(root.parentSpanId, callers.sampled.split('-')[2]);
@@ -138,7 +138,7 @@ export function describeTraces(parts: () => Parts): void {
       assert.ok(!spans.some(({ traceId }) => traceId === idIn(callers.notSampled)));
     });
 
-    it('begin at the endpoint where the caller has none, and name the problem of a refusal', async () => {
+    it('a trace begins at the endpoint if the caller has none, and names the reason of a refusal', async () => {
       const answer = await exchangeAs('00-not-a-traceparent', 'not-a-token');
       assert.equal(answer.status, 400, answer.text);
       const found = await waitFor('both traces', async () => {
@@ -161,7 +161,7 @@ export function describeTraces(parts: () => Parts): void {
       );
     });
 
-    it('delay nothing while the collector is away, and go on when it is back', async () => {
+    it('traces delay nothing while the collector is away, and are sent again when it is back', async () => {
       const { controlPlane, endpoint, collector } = parts();
       const token = await tokenFor(controlPlane, pod);
       await collector.stop();

@@ -107,7 +107,7 @@ describe('the trust bundle before the signature', () => {
     return new X509Certificate(certificateChain ?? '');
   }
 
-  it('keeps a request open while the API server refuses the bundle, reports that on the pod, and issues once it is accepted', async () => {
+  it('a request stays open while the API server refuses the bundle, with the reason on the pod, and is issued later', async () => {
     const refused = proxy.add({ ...published, fault: { kind: 'answer', status: 403 } });
     signer = await start('signer-a');
     await notReady(
@@ -118,7 +118,7 @@ describe('the trust bundle before the signature', () => {
     assert.deepEqual(rootsOf(await bundle()), rootsIn(pool));
   });
 
-  it('signs under a new root only when its own watch shows it in the bundle, even if it was published long before', async () => {
+  it('the signer signs under a new root only when its own watch shows it in the bundle', async () => {
     await waitFor('a watch of the bundle', () => watchesOf(bundlesOfSpiffe).length > 0);
     const [watch] = watchesOf(bundlesOfSpiffe);
     watch?.silence();
@@ -130,7 +130,7 @@ describe('the trust bundle before the signature', () => {
     assert.ok(leaf.verify(issuer.publicKey));
   });
 
-  it('the bundle is made of the current Secret, and not of what the watch has reported of it', async () => {
+  it('the bundle is made of the current Secret, and not of what the watch has reported', async () => {
     await waitFor('a watch of the pool', () => watchesOf('/secrets').length > 0);
     const [watch] = watchesOf('/secrets');
     watch?.silence();

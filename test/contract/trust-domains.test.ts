@@ -13,7 +13,7 @@ describe('trust domains that no label can hold', () => {
     ['255 characters', `${'t'.repeat(127)}.${'d'.repeat(127)}`],
   ];
   for (const [name, trustDomain] of trustDomains) {
-    it(`works with ${name}`, async (t) => {
+    it(`the signer and its readers work with ${name}`, async (t) => {
       const controlPlane = await startControlPlane();
       t.after(() => controlPlane.stop());
       const kubeconfig = await installSigner(controlPlane);

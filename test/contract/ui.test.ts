@@ -107,7 +107,7 @@ const open = (path: string, options?: Parameters<typeof openPage>[2]) =>
   openPage(browser, ui.url.replace('/#', `${path}#`), options);
 
 describe('kubespiffe ui', () => {
-  it('shows the installation, and leads from a request that waits to its pod', async () => {
+  it('the web view shows the installation, and leads from a request that waits to its pod', async () => {
     const { page, wrong } = await open('/');
     await page.getByRole('heading', { name: 'Overview' }).waitFor();
     assert.ok(!page.url().includes('token'), 'the secret is taken out of the URL');
@@ -127,7 +127,7 @@ describe('kubespiffe ui', () => {
     assert.deepEqual(wrong, []);
   });
 
-  it('finds a pod among thousands by words of its name and its SPIFFE ID', async () => {
+  it('the web view finds a pod among thousands by words of its name and its SPIFFE ID', async () => {
     const { page, wrong } = await open('/');
     await page.getByRole('link', { name: 'Pods' }).click();
     await page.getByText(`${pods + 3} found`).waitFor();
@@ -151,7 +151,7 @@ describe('kubespiffe ui', () => {
     assert.deepEqual(wrong, []);
   });
 
-  it('shows the certificate of a pod, its root, and how its name was decided', async () => {
+  it('the web view shows the certificate of a pod, its root, and how its name was decided', async () => {
     const { page, wrong } = await open('/pods/team-0/issued');
     await page.getByRole('heading', { name: 'Certificate of the newest request' }).waitFor();
     await page.getByRole('heading', { name: /^Root in kubespiffe\.io:spiffe:roots/ }).waitFor();
@@ -168,14 +168,14 @@ describe('kubespiffe ui', () => {
     assert.deepEqual(wrong, []);
   });
 
-  it('shows everything that a tenant has written as text', async () => {
+  it('the web view shows everything that a tenant has written as text', async () => {
     const { page, wrong } = await open('/pods/team-1/hostile');
     await page.getByText(`example.org/x=${markup}`).waitFor();
     assert.equal(await page.locator('img').count(), 0);
     assert.deepEqual(wrong, []);
   });
 
-  it('shows the timeline of each authority, and the peers', async () => {
+  it('the web view shows the timeline of each authority, and the peers', async () => {
     const { page, wrong } = await open('/authorities', { colorScheme: 'dark' });
     await page.getByRole('heading', { name: /kubespiffe\/kubespiffe-pool can sign/ }).waitFor();
     const timeline = page.locator('.timeline').first();
@@ -188,7 +188,7 @@ describe('kubespiffe ui', () => {
     assert.deepEqual(wrong, []);
   });
 
-  it('is used with the keyboard alone: the focus follows, and every control has a name', async () => {
+  it('the web view can be used with the keyboard only: the focus follows, and every control has a name', async () => {
     const { page } = await open('/');
     await page.getByRole('heading', { name: 'Overview' }).waitFor();
     await page.keyboard.press('Tab');
@@ -207,7 +207,7 @@ describe('kubespiffe ui', () => {
     assert.ok(named.length > 10 && named.every((name) => name.trim() !== ''), named.join());
   });
 
-  it('fits a window of 360 pixels without scrolling sideways', async () => {
+  it('the web view fits a window of 360 pixels without scrolling sideways', async () => {
     for (const path of paths) {
       const { page } = await open(path, { width: 360 });
       await page.locator('footer').waitFor();
@@ -217,7 +217,7 @@ describe('kubespiffe ui', () => {
     }
   });
 
-  it('shows text on every colour with a contrast of at least 4.5, light and dark', async () => {
+  it('the web view shows text on every colour with a contrast of at least 4.5, light and dark', async () => {
     const contrast = await readFile(join(import.meta.dirname, 'ui-contrast.js'), 'utf8');
     for (const colorScheme of ['light', 'dark'] as const) {
       for (const path of paths) {
@@ -231,7 +231,7 @@ describe('kubespiffe ui', () => {
     }
   });
 
-  it('gives nothing without the secret, to another host, or to another method', async () => {
+  it('the web view gives nothing without the secret, to another host, or to another method', async () => {
     const { port } = new URL(ui.url);
     const get = (path: string, init: RequestInit = {}) => fetch(`http://127.0.0.1:${port}${path}`, init);
     const authorization = `Bearer ${secret()}`;
@@ -257,13 +257,13 @@ describe('kubespiffe ui', () => {
     await page.getByRole('heading', { name: 'Overview' }).waitFor();
   });
 
-  it('checks its port before it looks for a cluster', async () => {
+  it('kubespiffe ui checks its port before it looks for a cluster', async () => {
     const { code, stderr } = await run(['ui', '--port', 'abc']);
     assert.match(stderr, /^error: --port abc is not a port\nhint: give a number from 0 to 65535$/m);
     assert.equal(code, 2);
   });
 
-  it('is refused where a foreign DNS name resolves to this machine', async () => {
+  it('the web view is refused if a foreign DNS name resolves to this machine', async () => {
     const { port } = new URL(ui.url);
     const { promise, resolve } = Promise.withResolvers<number | undefined>();
     request({ port, host: '127.0.0.1', headers: { host: 'attacker.example' } }, (answer) => {
@@ -305,7 +305,7 @@ describe('kubespiffe ui in a cluster', () => {
     return (await fetch(new URL('/api/overview', view.url), { headers })).status;
   };
 
-  it('admits only callers with a token for the view and the right to see it', async () => {
+  it('the web view in a cluster admits only callers with a token for the view and the right to see it', async () => {
     assert.equal(await statusFor(await tokenFor('stranger')), 403);
     await bind('other');
     const { body } = await controlPlane.request('GET', '/.well-known/openid-configuration');
@@ -328,7 +328,7 @@ describe('kubespiffe ui in a cluster', () => {
     await page.getByText('This page may not read the pool.').waitFor();
   });
 
-  it('needs each of its rights', async () => {
+  it('the web view in a cluster needs each of its rights', async () => {
     await bind('needed');
     const token = await tokenFor('needed');
     const granted = rolesAt(controlPlane, roles);
@@ -361,7 +361,7 @@ describe('kubespiffe ui --credentials', () => {
     await dev?.[Symbol.asyncDispose]();
   });
 
-  it('shows the certificate of its pod, its roots and a decoded JWT-SVID, and never the key or the signature', async () => {
+  it('ui --credentials shows certificate, roots and a decoded JWT-SVID, and never the key or the signature', async () => {
     const { page, wrong } = await openPage(browser, own.url);
     await page.getByRole('heading', { name: 'This pod' }).waitFor();
     await page.getByRole('heading', { name: 'X509-SVID' }).waitFor();

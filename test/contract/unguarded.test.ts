@@ -56,14 +56,14 @@ describe('a signer whose admission policy is missing or changed', () => {
     });
   }
 
-  it('is ready with the policy that manifests/base has', async () => {
+  it('a signer is ready with the policy of manifests/base', async () => {
     assert.match((await signer.readiness()).text, /^\[\+\]admission-policy only nodes create requests$/m);
     assert.equal(await inForce(), 1);
   });
 
   let unguarded: PodCertificateRequest;
 
-  it('answers nothing while the policy is missing, and says so everywhere', async () => {
+  it('a signer answers nothing while the policy is missing, and reports that', async () => {
     await controlPlane.request('DELETE', bindingPath);
     await controlPlane.request('DELETE', policyPath);
     await problemSaid(/ValidatingAdmissionPolicy kubespiffe-requests-from-nodes-only does not exist/);
@@ -91,7 +91,7 @@ describe('a signer whose admission policy is missing or changed', () => {
     assert.deepEqual((await read(controlPlane, unguarded)).status ?? {}, {});
   });
 
-  it('leaves a request that was created without the policy unanswered once it is back', async () => {
+  it('a request that was created without the policy stays unanswered once it is back', async () => {
     await applyAdmissionPolicy(controlPlane);
     await signer.ready();
     const { conditions } = await answerTo(controlPlane, await newRequest());
@@ -157,7 +157,7 @@ describe('a signer whose admission policy is missing or changed', () => {
     ],
   ];
 
-  it('sees by the generation whether it missed a change of the policy or its binding', async () => {
+  it('a signer sees by the generation whether it missed a change of the policy or its binding', async () => {
     for (const [path, field, value] of [
       [policyPath, 'failurePolicy', 'Ignore'],
       [bindingPath, 'validationActions', ['Warn']],
@@ -174,7 +174,7 @@ describe('a signer whose admission policy is missing or changed', () => {
     await signer.ready();
   });
 
-  it('answers nothing while the policy or its binding lets clients other than nodes create requests', async (t) => {
+  it('a signer answers nothing while the policy or its binding lets clients other than nodes create requests', async (t) => {
     const kept = await Promise.all(
       [policyPath, bindingPath].map(async (path) => (await controlPlane.request('GET', path)).body.spec),
     );
@@ -193,7 +193,7 @@ describe('a signer whose admission policy is missing or changed', () => {
     assert.deepEqual((await read(controlPlane, waiting)).status ?? {}, {});
   });
 
-  it('accepts a policy that refuses more', async () => {
+  it('a signer accepts a policy that refuses more', async () => {
     await putSpec(policyPath, ({ matchConditions: _, ...spec }) => ({
       ...spec,
       validations: [...spec.validations, { expression: "request.namespace != 'nowhere'" }],
@@ -203,7 +203,7 @@ describe('a signer whose admission policy is missing or changed', () => {
     assert.equal(await inForce(), 1);
   });
 
-  it('answers without the policy where something else guards, and warns of it', async () => {
+  it('a signer answers without the policy if the setting names another guard, and warns of it', async () => {
     await controlPlane.request('DELETE', policyPath);
     await problemSaid(/does not exist/);
     const kubeconfig = await controlPlane.kubeconfigFor({

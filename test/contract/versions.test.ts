@@ -37,14 +37,14 @@ describe('versions of certificates.k8s.io', () => {
     assert.equal((await answerTo(controlPlane, request)).conditions?.[0]?.type, 'Issued');
   }
 
-  it('works where only v1beta1 is served', async () => {
+  it('a signer works with an API server that serves only v1beta1', async () => {
     await signer.ready();
     assert.match((await signer.readiness()).text, /certificates\.k8s\.io\/v1beta1/);
     await isIssued(await requestFor(controlPlane, await createPod(controlPlane)));
     assert.ok(proxy.count({ method: 'PATCH', path: v1beta1 }) > 0);
   });
 
-  it('a signer goes on through v1 after an upgrade that removes v1beta1, without a restart', async () => {
+  it('a signer works through v1 after an upgrade that removes v1beta1, without a restart', async () => {
     proxy.clear();
     withdraw(v1beta1);
     proxy.resetConnections();
@@ -56,7 +56,7 @@ describe('versions of certificates.k8s.io', () => {
     assert.ok(proxy.count({ method: 'PATCH', path: v1 }) > 0);
   });
 
-  it('says what is missing where the request of an old kubelet shows no key and v1beta1 is not served', async () => {
+  it('a signer reports what is missing if the request of an old kubelet has no key and v1beta1 is not served', async () => {
     const request = await requestOfOldKubelet(controlPlane, await createPod(controlPlane));
     const key = `default/${request.metadata.name}`;
     await waitFor('the decision', () =>
@@ -64,7 +64,7 @@ describe('versions of certificates.k8s.io', () => {
     );
   });
 
-  it('reads the request of a 1.35 kubelet through v1beta1 where both are served', async () => {
+  it('a signer reads the request of a 1.35 kubelet through v1beta1 if both versions are served', async () => {
     proxy.clear();
     const again = await startSigner({
       kubeconfig: await controlPlane.kubeconfigFor({ namespace: 'kubespiffe', name: 'kubespiffe-signer' }),
@@ -82,7 +82,7 @@ describe('versions of certificates.k8s.io', () => {
     await again.child.stop();
   });
 
-  it('answers behind two API servers of which one serves v1 and the other v1beta1, whichever it reaches', async () => {
+  it('a signer answers behind two API servers, one with v1 and one with v1beta1, by either of them', async () => {
     for (const withdrawn of [v1, v1beta1, v1, v1beta1]) {
       proxy.clear();
       withdraw(withdrawn);

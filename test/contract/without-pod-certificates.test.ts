@@ -56,7 +56,7 @@ describe('a cluster without Pod Certificates and ClusterTrustBundles', () => {
     assert.match(text, /trust-bundle.*serves no ClusterTrustBundles; the roots come from the token endpoint/);
   });
 
-  it('gives pods certificates and tokens that are good for go-spiffe', async () => {
+  it('a signer without Pod Certificates gives pods certificates and tokens that go-spiffe accepts', async () => {
     await endpoint.signer.ready();
     const pod = await createPod(controlPlane);
     const key = makeKey('ECDSA P-256');

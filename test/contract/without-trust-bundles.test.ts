@@ -98,7 +98,7 @@ describe('a cluster without ClusterTrustBundles', () => {
     }
   });
 
-  it('logs once, and not again and again, that a bundle cannot be published', () => {
+  it('a signer logs once that a bundle cannot be published', () => {
     const told = endpoint.signer
       .lines()
       .filter(({ msg }) => /serves no ClusterTrustBundles/.test(String(msg)));
@@ -110,7 +110,7 @@ describe('a cluster without ClusterTrustBundles', () => {
     );
   });
 
-  describe('with a new root that signs at once', () => {
+  describe('a new root that signs at once', () => {
     let rooted: AuthorityRecord;
     before(async () => {
       rooted = await createAuthority({

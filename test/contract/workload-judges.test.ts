@@ -78,7 +78,7 @@ async function isAcceptedByOpenssl({ chainPem }: Credentials, purpose: string): 
 describe('peers of the library, beside go-spiffe and OpenSSL', () => {
   for (const { name, make, expected, acceptedBy = '' } of peerCases) {
     const isAccepted = 'id' in expected;
-    it(`go-spiffe and OpenSSL agree with the library as far as they look: ${name}`, async () => {
+    it(`go-spiffe and OpenSSL agree with the library in what they check: ${name}`, async () => {
       const peer = await make(world);
       const go = await judges.x509Svid({ chain: peer.chainPem, bundles });
       assert.equal(go.ok, isAccepted || acceptedBy.includes('go-spiffe'), go.errors.join());
@@ -212,7 +212,7 @@ describe('sources of the library from a Workload API of grpc-go', () => {
     };
   };
 
-  it('give certificate, bundles and tokens, and each new certificate', async () => {
+  it('sources from a Workload API of grpc-go give certificate, bundles and tokens, and each new certificate', async () => {
     const path = join(folder, 'grpc-go.sock');
     await using served = await judges.serveWorkloadApi({ path });
     const tokenKey = ecKey();
@@ -232,7 +232,7 @@ describe('sources of the library from a Workload API of grpc-go', () => {
     assert.equal(fromApi.svid.chainPem, fresh.chainPem);
   });
 
-  it('go on without a problem when it closes connections, as servers with a maximum age do', async () => {
+  it('sources from a Workload API of grpc-go continue when it closes connections at a maximum age', async () => {
     const path = join(folder, 'grpc-go-aged.sock');
     await using served = await judges.serveWorkloadApi({ path, maxConnectionAge: '100ms' });
     const tokenKey = ecKey();

@@ -108,7 +108,7 @@ describe('the example that keeps a certificate with openssl and curl', () => {
     return leaf.value;
   };
 
-  it('says what is wrong, gets a certificate, and another one at half of its life with the token of that time', async () => {
+  it('the example with openssl and curl reports problems, gets a certificate, and renews it at half its lifetime', async () => {
     const facts = await factsOf(controlPlane, pod);
     const example = start({ token: await tokenFor(controlPlane, pod), roots });
     await waitFor('the refusal', async () => example.said().includes('"reason":"AudienceWrong"'));
@@ -150,7 +150,7 @@ describe('the example that keeps a certificate with openssl and curl', () => {
     assert.doesNotMatch(example.said(), /PRIVATE KEY|eyJ[A-Za-z0-9_-]{10,}\./);
   });
 
-  it('can be done by hand, as the guide has it', async () => {
+  it('the example with openssl and curl can be done by hand, as in the guide', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-x509-guide-'));
     folders.push(folder);
     mkdirSync(join(folder, 'svid'));
@@ -182,7 +182,7 @@ describe('the example that keeps a certificate with openssl and curl', () => {
     assert.match(readFileSync(join(folder, 'svid/headers'), 'utf8'), /^kubespiffe-chain-length: 1\r$/m);
   });
 
-  it('gives its token to nobody but an endpoint that its roots vouch for', async () => {
+  it('the example with openssl and curl gives its token only to an endpoint that its roots verify', async () => {
     const refused = () => endpoint.signer.metric('kubespiffe_x509_svids_total');
     const before = await refused();
     const token = await tokenFor(controlPlane, pod, { audiences: [x509Audience] });

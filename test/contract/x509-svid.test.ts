@@ -89,7 +89,7 @@ describe('a certificate over HTTP', () => {
     return { leaf: leafOf(chain), chain, roots: pem.slice(length).join('') };
   }
 
-  describe('for a good request', () => {
+  describe('a good request', () => {
     for (const name of subjectKeyNames) {
       it(`a certificate with a ${name} key is valid for go-spiffe and OpenSSL`, async () => {
         const answer = await endpoint.certify(await aToken(), stubRequest(key(name)));
@@ -230,13 +230,13 @@ describe('a certificate over HTTP', () => {
     );
   });
 
-  describe('is refused', () => {
+  describe('a request that is refused', () => {
     const rsa2048 = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey;
     const thief = Buffer.from(request);
     thief.fill(0, thief.length - 8);
     const requests: [name: string, body: Buffer | string, reason: string][] = [
       ['nothing', '', 'CsrUnreadable'],
-      ['what is no request', 'give me a certificate', 'CsrUnreadable'],
+      ['a text that is not a request', 'give me a certificate', 'CsrUnreadable'],
       ['a request that is cut', request.subarray(0, -1), 'CsrUnreadable'],
       [
         'PEM without its lines, as curl --data sends it',

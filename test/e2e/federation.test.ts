@@ -19,7 +19,7 @@ describeFederation('two clusters with a trust domain each', {}, (pair, allAnswer
     await link.lose(0);
   });
 
-  it('the bundle is fetched again after the endpoint has moved to another address', async () => {
+  it('a bundle is fetched again after the endpoint has moved to another address', async () => {
     const [east, west] = pair().sides;
     const service = { namespace: 'kubespiffe', name: 'kubespiffe-bundle-web' };
     await west.balance(service, west.addresses.moved);

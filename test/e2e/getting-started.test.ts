@@ -33,7 +33,7 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     return follow(reader, controlPlane, { ...block, code });
   }
 
-  it('installs the signer and makes its CA', async () => {
+  it('getting started installs the signer and makes its CA', async () => {
     await followBlock('Install', 'examples/overlay');
     assert.match(await followBlock('Install', 'ca create'), /successfully rolled out/);
     await followBlock('Install', 'pool.yaml', ['~/', '']);
@@ -41,13 +41,13 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     await followBlock('Install', 'rolebinding');
   });
 
-  it('shows the certificate of the first pod', async () => {
+  it('getting started shows the certificate of the first pod', async () => {
     const output = await followBlock('The first pod', 'examples/pod.yaml');
     assert.match(output, /SPIFFE ID +spiffe:\/\/example\.org\/ns\/default\/sa\/default/);
     assert.match(output, /Result: conforms/);
   });
 
-  it('inspects what the first pod has, and explains its token', async () => {
+  it('getting started inspects the files of the first pod, and explains its token', async () => {
     await follow(reader, controlPlane, {
       code: `for file in credentials.pem roots.pem; do kubectl exec example -- cat /run/spiffe/$file >$file; done
         openssl x509 -in credentials.pem -out chain.pem`,
@@ -60,7 +60,7 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     assert.match(explained, /denies: AudienceWrong/);
   });
 
-  it('shows the checks of a replica, and its log', async () => {
+  it('getting started shows the checks of a replica, and its log', async () => {
     const page = 'docs/reference/metrics.md';
     const checks = await followBlock('Which probe means what', 'readyz', ['', ''], page);
     assert.match(checks, /^\[\+\]spiffe\/pool /m);
@@ -69,7 +69,7 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     assert.match(output, /"msg":"/);
   });
 
-  it('explains the SPIFFE ID that a registration gives to this pod', async () => {
+  it('getting started explains the SPIFFE ID that a registration gives to this pod', async () => {
     const output = await followBlock('Another SPIFFE ID', 'registration.yaml');
     assert.match(output, /spiffe:\/\/example\.org\/ns\/default\/app\/example/);
   });
@@ -78,7 +78,7 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     ['examples/tokens', 'Tokens', 'jwt-svid.yaml'],
     ['examples/without-pod-certificates', 'Without Pod Certificates', 'jwt-svid-roots-configmap.yaml'],
   ] as const) {
-    it(`gets a JWT-SVID with curl by the name of the Service, with ${overlay} in place of examples/overlay`, async () => {
+    it(`a pod gets a JWT-SVID with curl by the name of the Service, with ${overlay} in place of examples/overlay`, async () => {
       await rm(join(reader.folder, 'manifests/examples/my-cluster'), { recursive: true });
       await followBlock('Install', 'examples/overlay', ['examples/overlay', overlay]);
       await signerReady(controlPlane);
@@ -86,7 +86,7 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     });
   }
 
-  it('applies the overlay again as an upgrade, and finds nothing wrong', async () => {
+  it('applying the overlay again upgrades the installation, and finds nothing wrong', async () => {
     const output = await followBlock('Upgrade', 'rollout status', ['', ''], 'docs/operations/upgrade.md');
     assert.match(output, /successfully rolled out/);
   });
@@ -130,12 +130,12 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     await writeFile(path, (await readFile(path, 'utf8')).replace(/^version: .*$/m, `version: ${version}`));
   }
 
-  it('moves from kustomize to Helm, and every request of that time is answered', async () => {
+  it('a move from kustomize to Helm answers every request of that time', async () => {
     await numberChart('0.0.9');
     await underLoad('from-kustomize', () => followHelm('From kustomize to Helm', 'helm install'));
   });
 
-  it('upgrades the release, and every request of that time is answered', async () => {
+  it('an upgrade of the release answers every request of that time', async () => {
     await numberChart('0.1.0');
     await underLoad('upgrade', () => followHelm('Change and upgrade', 'helm upgrade'));
     const release = ['kubespiffe', '--namespace', 'kubespiffe', '--kubeconfig', controlPlane.kubeconfig];
@@ -149,12 +149,12 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     assert.match(await kubectl('get', 'deployment', 'kubespiffe-signer', '-o', 'yaml'), /value: debug/);
   });
 
-  it('asks an older version whether it can read the pool: this one, since none is released', async () => {
+  it('an upgrade asks an older version whether it can read the pool: this one, because none is released', async () => {
     const page = 'docs/operations/upgrade.md';
     assert.match(await followBlock('Roll back', 'ca show', ['', ''], page), /first +X509 +active/);
   });
 
-  it('keeps pool, bundles and registrations when the release is uninstalled, and goes on with them', async () => {
+  it('uninstalling the release keeps pool, bundles and registrations, and a new one uses them', async () => {
     const before = await roots();
     await followHelm('Uninstall', 'helm uninstall');
     const left = await kubectl('get', 'deployments,secrets', '-o', 'name');
@@ -165,7 +165,7 @@ describe('getting started and Helm, on the cluster that the page recommends', ()
     assert.equal(await roots(), before);
   });
 
-  it('installs with Helm where nothing is, and pods get their identity by a label', async () => {
+  it('an installation by Helm in an empty cluster gives pods their identity by a label', async () => {
     await followHelm('Uninstall', 'helm uninstall');
     await kubectl('delete', 'secret', 'kubespiffe-pool');
     assert.match(await followBlock('Change, upgrade, remove', 'jq -r'), /^default\/example$/m);

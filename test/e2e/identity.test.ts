@@ -62,7 +62,7 @@ for (const choice of clusterChoices()) {
       return new X509Certificate(leafOf(credentials.ECDSAP256 ?? '')).serialNumber;
     }
 
-    test('hold for each type of key what go-spiffe, OpenSSL and `kubespiffe inspect` accept', async () => {
+    test('pods with each type of key hold files that go-spiffe, OpenSSL and `kubespiffe inspect` accept', async () => {
       const held = await readHeld(installation, server, keyTypes);
       const serials = new Set<string>();
       for (const type of keyTypes) serials.add(await judge(server, held.credentials[type] ?? '', held.roots));
@@ -73,7 +73,7 @@ for (const choice of clusterChoices()) {
       assert.equal(held.token.split('.').length, 3);
     });
 
-    test('speak mTLS with each other by their files, and with nobody else', async () => {
+    test('pods speak mTLS with each other by their files, and with no other peer', async () => {
       const [one, two] = [await readHeld(installation, server), await readHeld(installation, client)];
       const sides = {
         server: { credentials: one.credentials.ECDSAP256 ?? '', bundles: { [trustDomain]: one.roots } },
@@ -142,7 +142,7 @@ for (const choice of clusterChoices()) {
 
     test('after a restart of kubelet the files change under the running pods', renewFirstPods);
 
-    test('audit lines outlive their replica with the example of a log collector, and show which pod had a certificate', async () => {
+    test('audit lines outlive their replica with the example of a log collector, and name the pod of a certificate', async () => {
       const { controlPlane, node } = installation;
       const kept = join(folder, 'kubespiffe-audit.log');
       const example = (await readFile(auditLogExample, 'utf8'))
@@ -240,7 +240,7 @@ for (const choice of clusterChoices()) {
       renewFirstPods,
     );
 
-    test('the example of a pod runs as it stands, and reads its files as the user that it runs as', async () => {
+    test('the example of a pod runs unchanged, and its user can read the files', async () => {
       const example = { namespace: 'default', name: 'example', serviceAccount: 'default' };
       await installation.controlPlane.kubectl(['apply', '-f', examplePod]);
       await waitForPod(installation.controlPlane, example);
@@ -282,7 +282,7 @@ for (const choice of clusterChoices()) {
       await judge(pod, `${await read('tls.key')}${await read('tls.crt')}`, await read('ca.crt'));
     });
 
-    test('whose request is denied, the events of the pod say why', async () => {
+    test('the events of a pod give the reason when its request is denied', async () => {
       const pod = { namespace: client.namespace, name: 'annotated' };
       const podCertificate = {
         signerName: 'kubespiffe.io/spiffe',
@@ -335,7 +335,7 @@ for (const choice of clusterChoices()) {
       );
     });
 
-    test('nobody but kubelet can ask, not even the cluster administrator', async () => {
+    test('only kubelet can create requests, not even the cluster administrator', async () => {
       const requestVersion = choice.betaApis ? 'v1beta1' : apiVersion;
       const { status, body } = await installation.controlPlane.request(
         'POST',
@@ -429,7 +429,7 @@ for (const choice of clusterChoices()) {
       );
     }
 
-    test('each certificate left one audit line, which says who got it by which key, and no key is in any log', async () => {
+    test('each certificate left one audit line with its pod and its key, and no key is in any log', async () => {
       const requests = await issuedNow();
       assert.ok(requests.length > keyTypes.length, `${requests.length} certificates`);
       const serials = new Map(

@@ -9,7 +9,7 @@ describeFederation(
   'two clusters with one trust domain',
   { trustDomain: 'example.org' },
   (pair, allAnswer) => {
-    it('both serve the same authorities as the bundle of the trust domain', async () => {
+    it('both clusters serve the same authorities as the bundle of the trust domain', async () => {
       const [east, west] = await Promise.all(
         pair().sides.map(async (side) => {
           const { keys } = JSON.parse((await bundlesIn(side))[side.trustDomain] ?? '') as {
@@ -22,7 +22,7 @@ describeFederation(
       assert.equal(east?.filter((key) => key.startsWith('x509-svid')).length, 2);
     });
 
-    it('while one cannot reach the other, its roots stay and calls go on', async () => {
+    it('the roots of a cluster that cannot be reached stay, and calls succeed', async () => {
       const [east, west] = pair().sides;
       // Nothing listens there.
       await nameEndpoint(east, west, east.installation.node.address);

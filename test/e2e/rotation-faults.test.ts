@@ -70,7 +70,7 @@ if (choice)
       await scene.allIsWell();
     });
 
-    it('nothing is signed too early while the clocks of the signer jump, and it goes on when they are right', async (t) => {
+    it('no certificate is signed too early while the clocks of the signer jump, and signing continues later', async (t) => {
       const { controlPlane } = installation;
       const { witness } = scene;
       await controlPlane.kubectl(['apply', '--filename', rotationRole]);

@@ -147,7 +147,7 @@ describe(`the life of a CA under pods that call each other, Kubernetes ${choice?
     await allIsWell();
   });
 
-  it('the pods go on with certificates of the next CA, and with those of the first one', async () => {
+  it('the pods use certificates of the next CA, and those of the first one', async () => {
     await Promise.all([
       renewAll(second),
       verifyPreview().then((next) => {

@@ -99,7 +99,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.equal(verdict.facts.id, id);
     }
 
-    it('the example with curl gets one as it stands in manifests/examples', async () => {
+    it('the example with curl in manifests/examples gets a token unchanged', async () => {
       const { succeeded, output } = await runExamplePod(installation, 'jwt-svid.yaml');
       assert.ok(succeeded, output);
       const { access_token: token, expires_in: seconds } = JSON.parse(output);
@@ -107,7 +107,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       await assertSvid(token, 'verifier-of-example', `spiffe://${trustDomain}/ns/default/sa/default`);
     });
 
-    it('go-spiffe and the library get all of them from the Workload API of the example, in which a sidecar serves it', async () => {
+    it('go-spiffe and the library get all SVIDs from the Workload API of the example, in which a sidecar serves it', async () => {
       const example = await readExample('workload-api.yaml');
       const { controlPlane, node } = installation;
       await controlPlane.request('POST', '/api/v1/namespaces/default/pods', example);
@@ -137,7 +137,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       );
     });
 
-    it('the web view in the cluster shows who has what to a person with the right to see it, and no pool', async () => {
+    it('the web view in the cluster shows identities to a person with the right to see it, and no pool', async () => {
       const { controlPlane } = installation;
       const view = ['deployment/kubespiffe-view', '--namespace', 'kubespiffe'];
       await controlPlane.kubectl(['rollout', 'status', ...view, '--timeout=120s']);
@@ -286,7 +286,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.match(refused.output, /AudienceWrong/);
     });
 
-    it('a pod with a token for another audience gets nothing, and the answer says why', async () => {
+    it('a pod with a token for another audience gets nothing, and the answer gives the reason', async () => {
       const { succeeded, output } = await run('stranger', fetchToken(audience), { tokenAudience: 'vault' });
       assert.ok(!succeeded);
       assert.match(output, /AudienceWrong/);

@@ -88,7 +88,7 @@ test('every blob is what its descriptor says, and all of them take at most 70 MB
   assert.ok(total <= 70_000_000, `${total} bytes`);
 });
 
-test('the image is named, runs as nobody in particular, and starts the command', async () => {
+test('the image is named, runs as an unprivileged user, and starts the command', async () => {
   const { descriptor, manifest } = await readManifest();
   assert.equal(descriptor.annotations?.['io.containerd.image.name'], 'kubespiffe.io/kubespiffe:dev');
   const { config } = await readJson<{ config: Record<string, unknown> }>(blobPath(manifest.config.digest));

@@ -101,13 +101,13 @@ for (const version of ['v1', 'v1beta1'] as const) {
   }
 }
 
-test("requests of others' signers are none of our business", async () => {
+test('requests to signers of others are not refused', async () => {
   const foreign = await certificateRequest({ ...facts, signerName: 'other.example/spiffe' });
   const answer = await strangers.get('the cluster administrator')?.('POST', requestsPath(), foreign);
   assert.equal(answer?.status, 201, answer?.message);
 });
 
-test('every signer name of kubespiffe.io is covered, and no name that only begins like it', async () => {
+test('every signer name of kubespiffe.io is covered, and no name that only has the same beginning', async () => {
   const create = async (signerName: string) =>
     strangers.get('the cluster administrator')?.(
       'POST',
@@ -207,7 +207,7 @@ describe('the policy that warns of problems in pods', () => {
   );
 
   for (const [kind, apiVersion, specOf] of kinds) {
-    it(`warns of an unknown signer and of a subPath mount in a ${kind}, and refuses neither`, async () => {
+    it(`the policy of warnings warns of an unknown signer and of a subPath mount in a ${kind}, and refuses neither`, async () => {
       const metadata = { name: 'warned' };
       const unknown = podSpec([podCertificate('kubespiffe.io/spife')]);
       const [ofSigner, ...others] = await warnings({ apiVersion, kind, metadata, spec: specOf(unknown) });
@@ -254,7 +254,7 @@ describe('the policy that warns of problems in pods', () => {
     ['a subPathExpr of an init container', { ...podSpec([ours]), initContainers }, /mount at \/first/],
   ];
   for (const [what, spec, warning] of mistakes) {
-    it(`warns of ${what}`, async () => {
+    it(`the policy of warnings warns of ${what}`, async () => {
       const all = await warnings(aPod(spec));
       assert.equal(all.length, 1, all.join('\n'));
       assert.match(all[0] ?? '', warning);
@@ -296,10 +296,11 @@ describe('the policy that warns of problems in pods', () => {
     ],
   ];
   for (const [what, object] of fine) {
-    it(`says nothing of ${what}`, async () => assert.deepEqual(await warnings(object), []));
+    it(`the policy of warnings does not warn of ${what}`, async () =>
+      assert.deepEqual(await warnings(object), []));
   }
 
-  it('says nothing of our examples', async () => {
+  it('the policy of warnings does not warn of our examples', async () => {
     const examples = join(base, '../examples');
     // A registration needs the ClusterRegistrationPolicy, which the signer creates.
     const files = (await readdir(examples)).filter(
@@ -433,7 +434,7 @@ describe('the resources that give names', () => {
     assert.equal(applied.match(/created/g)?.length, 3, applied);
   });
 
-  it('kubectl apply prints the reason', () =>
+  it('kubectl apply prints the reason of a refused registration', () =>
     assert.rejects(
       apply(registration({ spiffeIDTemplate: 'spiffe://example.org/ns/bank/web' })),
       /denied request: spiffeIDTemplate gives names outside of \/ns\/shop\/: \/ns\/bank\/web\. The namespace shop may/,

@@ -71,7 +71,7 @@ before(async () => {
 });
 after(() => controlPlane?.stop());
 
-test('applying a second time changes nothing', async () => {
+test('applying the manifests a second time changes nothing', async () => {
   const again = await controlPlane.kubectl(['apply', '--server-side', '-k', base]);
   assert.equal(again.trim().split('\n').length, objects.length);
   assert.equal(await controlPlane.kubectl(['diff', '--server-side', '-k', base]), '');

@@ -162,7 +162,7 @@ const outsideSchema: Record<string, [values: object, complaint: RegExp]> = {
   'no replicas': [{ replicas: 0 }, /replicas/],
 };
 for (const [what, [values, complaint]] of Object.entries(outsideSchema)) {
-  test(`refuses ${what}`, async () => {
+  test(`the chart refuses ${what}`, async () => {
     await assert.rejects(render(values), (error: Error) => {
       assert.match(error.message, /values don't meet the specifications of the schema/);
       assert.match(error.message, complaint);
@@ -171,7 +171,7 @@ for (const [what, [values, complaint]] of Object.entries(outsideSchema)) {
   });
 }
 
-test('refuses an installation without a trust domain', async () => {
+test('the chart refuses an installation without a trust domain', async () => {
   await assert.rejects(
     helm(['template', 'kubespiffe', chartFolder]),
     /settings.*missing propert.*trustDomain/s,
@@ -190,7 +190,7 @@ const needed: Record<string, [values: object, complaint: RegExp]> = {
   ],
 };
 for (const [what, [values, complaint]] of Object.entries(needed)) {
-  test(`refuses ${what}`, async () => {
+  test(`the chart refuses ${what}`, async () => {
     await assert.rejects(render(values), complaint);
   });
 }
@@ -221,7 +221,7 @@ const refused: Record<string, [values: object, complaint: RegExp]> = {
   ],
 };
 for (const [what, [values, complaint]] of Object.entries(refused)) {
-  test(`refuses ${what}`, async () => {
+  test(`the chart refuses ${what}`, async () => {
     await assert.rejects(render(values), complaint);
   });
 }

@@ -59,7 +59,7 @@ export const federationRows: readonly FederationRow[] = [
   },
   { what: 'a ClusterTrustBundle', spec: { trustDomain, clusterTrustBundle: 'other.example:partner:roots' } },
   {
-    what: 'a ClusterTrustBundle that is no name',
+    what: 'a ClusterTrustBundle that is not a name',
     spec: { trustDomain, clusterTrustBundle: '../../secrets' },
     refusal: /clusterTrustBundle.*should match/,
     problem: 'spec.clusterTrustBundle is "../../secrets", not the name of a ClusterTrustBundle',

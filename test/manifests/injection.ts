@@ -78,7 +78,7 @@ export function describeInjection(
     });
     after(() => controlPlane().kubectl(['delete', '--ignore-not-found', '-f', '-'], { input }));
 
-    it('adds the volume of the examples to every container of a pod that asks for files', async () => {
+    it('the injection adds the volume of the examples to every container of a pod that asks for files', async () => {
       const spec = await specOf('files', {
         initContainers: [{ ...main, name: 'first' }],
         containers: [main, { ...main, name: 'second', volumeMounts: [{ name: 'data', mountPath: '/data' }] }],
@@ -101,7 +101,7 @@ export function describeInjection(
       assert.equal(spec.containers[0].volumeMounts[0].readOnly, true);
     });
 
-    it('adds the sidecar of the example to a pod that asks for the Workload API, and no files to its containers', async () => {
+    it('the injection adds the sidecar to a pod that asks for the Workload API, and no files to its containers', async () => {
       const own = [{ name: 'SPIFFE_ENDPOINT_SOCKET', value: 'unix:///own' }];
       const spec = await specOf('workload-api', {
         initContainers: [{ ...main, name: 'first' }],
@@ -133,7 +133,7 @@ export function describeInjection(
       assert.equal(spec.volumes[0].projected.defaultMode, 0o444);
     });
 
-    it('takes trust domain, image and token endpoint from its parameters', async () => {
+    it('the injection takes trust domain, image and token endpoint from its parameters', async () => {
       const { data } = (await controlPlane().request('GET', parameters)).body;
       const ours = {
         trustDomain: 'other.example',
@@ -163,7 +163,7 @@ export function describeInjection(
       }
     });
 
-    it('leaves a mount of the author at the same path as it is', async () => {
+    it('the injection leaves a mount of the author at the same path unchanged', async () => {
       const volumeMounts = [{ name: 'own', mountPath: '/run/spiffe' }];
       const spec = await specOf('files', {
         containers: [{ ...main, volumeMounts }],
@@ -172,14 +172,14 @@ export function describeInjection(
       assert.deepEqual(mountsOf(spec.containers[0]), ['own /run/spiffe']);
     });
 
-    it('leaves a pod without the label as it is, and one that has the volume already', async () => {
+    it('the injection leaves a pod without the label unchanged, and one that has the volume already', async () => {
       assert.equal((await specOf(undefined, {})).volumes, undefined);
       const { volumes } = await specOf('files', {});
       const spec = await specOf('files', { volumes });
       assert.deepEqual([spec.volumes, mountsOf(spec.containers[0])], [volumes, []]);
     });
 
-    it('adds what a namespace of the restricted profile accepts', async () => {
+    it('the injection adds only what a namespace of the restricted profile accepts', async () => {
       const securityContext = {
         allowPrivilegeEscalation: false,
         runAsNonRoot: true,
@@ -210,14 +210,14 @@ export function describeInjection(
       ],
     ];
     for (const [what, wishes, message] of refused) {
-      it(`refuses ${what}, and says what to do`, async () => {
+      it(`the injection refuses ${what}, with what to do`, async () => {
         const answer = await admitted(...wishes);
         assert.equal(answer.status, 422, answer.message);
         assert.match(answer.message, message);
       });
     }
 
-    it('refuses pods that ask while the parameters are missing', async () => {
+    it('the injection refuses pods that ask for it while the parameters are missing', async () => {
       await controlPlane().request('DELETE', parameters);
       const answer = await waitFor('the policy to miss its parameters', async () => {
         const found = await admitted('files', {});

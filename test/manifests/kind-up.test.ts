@@ -54,7 +54,7 @@ for (const minor of minors.slice(1)) {
   });
 }
 
-test('kind/up 1.34, where no signer can be ready, ends with what the signer says instead of waiting', async () => {
+test('kind/up 1.34, where no signer can be ready, ends with the reason of the signer instead of waiting', async () => {
   const done = await up('1.34', 'kindest/node:v1.34.0');
   assert.equal(done.code, 0, done.output);
   assert.match(done.output, /the API server serves no PodCertificateRequests/);
@@ -62,7 +62,7 @@ test('kind/up 1.34, where no signer can be ready, ends with what the signer says
   assert.deepEqual(waits(done.calls), []);
 });
 
-test('kind/up says what is missing before it makes anything', async () => {
+test('kind/up reports what is missing before it makes anything', async () => {
   assert.match((await up('1.30')).output, /no configuration for 1\.30/);
   assert.match((await up('1.36')).output, /which image\?/);
   assert.deepEqual((await up('1.36')).calls, ['']);

@@ -60,7 +60,7 @@ async function bindOperator(): Promise<void> {
 const kubespiffe = (command: readonly string[]): Promise<Ran> =>
   run([...command, '--kubeconfig', kubeconfig], { input: copy });
 
-test('nobody has the role until it is bound', async () => {
+test('the role of operators has no members until it is bound', async () => {
   const { body } = await controlPlane.request('GET', `${rbac}/rolebindings`);
   const bindings = (body as { items: { roleRef: { name: string } }[] }).items;
   assert.ok(bindings.length > 0);
@@ -68,7 +68,7 @@ test('nobody has the role until it is bound', async () => {
   await bindOperator();
 });
 
-test('with it one makes the pool, shows it, and changes it', async () => {
+test('a user with the role of operators makes the pool, shows it, and changes it', async () => {
   const made = await waitFor('the right to make the pool', async () => {
     const ran = await kubespiffe(['ca', 'create', ...wishes]);
     return ran.code === 0 && ran;
@@ -81,12 +81,12 @@ test('with it one makes the pool, shows it, and changes it', async () => {
   }
 });
 
-test('every verb that it grants has a command, and only those', async () => {
+test('every verb of the role of operators has a command, and only those', async () => {
   const ofOthers = ['configmaps create', 'events create'];
   assert.deepEqual([...checks.map(({ grant }) => grant), ...ofOthers].sort(), (await roles.grants()).sort());
 });
 
-test('each verb is needed: without it a command is refused, and says how to get the right', async (t) => {
+test('each verb of the role of operators is needed: without it a command is refused with how to get the right', async (t) => {
   for (const { grant, commands, warns = false } of checks) {
     for (const command of commands) {
       const what = command.slice(0, 2).join(' ');
@@ -110,7 +110,7 @@ test('each verb is needed: without it a command is refused, and says how to get 
   }
 });
 
-test('the right to begin the record is that to its own name, and an Event needs its right', async () => {
+test('the right to begin the record is limited to its own name, and an Event needs its right', async () => {
   const record = (name: string) => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name } });
   const at = `/api/v1/namespaces/${namespace}/configmaps`;
   const apply = (name: string) =>
@@ -132,7 +132,7 @@ test('the right to begin the record is that to its own name, and an Event needs 
   }
 });
 
-test('what is not the operator’s business is refused', async (t) => {
+test('the role of operators has no right beyond the pool', async (t) => {
   for (const [where, other] of [
     [namespace, 'kubespiffe-other'],
     ['default', 'kubespiffe-pool'],

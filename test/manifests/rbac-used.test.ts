@@ -206,7 +206,7 @@ test('a signer that does all it can uses every right that the manifests grant, a
   );
 });
 
-test('nothing that it asks for is forbidden', async () => {
+test('the signer makes no call that is forbidden', async () => {
   const forbidden = (await auditLog.askedBy(user)).filter(isForbidden);
   assert.deepEqual(forbidden, []);
 });

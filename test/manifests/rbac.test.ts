@@ -153,7 +153,8 @@ async function assertEachIsNeeded(
   }
 }
 
-test('each verb is needed: without it, what it is for is forbidden', (t) => assertEachIsNeeded(t, granted));
+test('each verb of the manifests is needed: without it, its call is forbidden', (t) =>
+  assertEachIsNeeded(t, granted));
 
 test('the FlowSchema has every call of the signer but TokenReviews and Events', async () => {
   const at = '/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/kubespiffe-signer';
@@ -200,7 +201,7 @@ test('the issuer and the keys of ServiceAccount tokens are readable without the 
   await waitFor('the signer to be refused', async () => (await read()).join() === '403,403', { everyMs: 20 });
 });
 
-test('what is not the signer’s business is refused', async (t) => {
+test('the signer has no right beyond its work', async (t) => {
   const root = controlPlane.authority.certificate;
   const facts = await (await joinNode(controlPlane, 'node-b')).newPod('other');
   const foreign = async (name: string, signerName: string) => {

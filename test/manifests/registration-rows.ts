@@ -211,7 +211,7 @@ export const rowsOfNamespace: readonly RegistrationRow[] = [
   { what: 'no selector, for every pod of the namespace', spec: { podSelector: undefined } },
   { what: 'another namespace', spec: template('spiffe://example.org/ns/bank/web'), refusal: outside },
   {
-    what: 'a namespace that only begins alike',
+    what: 'a namespace with the same beginning',
     spec: template('spiffe://example.org/ns/shopping/web'),
     refusal: outside,
   },

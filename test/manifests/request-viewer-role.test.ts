@@ -45,7 +45,7 @@ const checks: Record<string, () => Promise<Ran>> = {
   'podcertificaterequests list': list,
 };
 
-test('each verb that the role grants is needed, and is enough', async (t) => {
+test('each verb of the role to view requests is needed, and is enough', async (t) => {
   const roles = rolesAt(controlPlane, [`${rbac}/clusterroles/${role}`]);
   assert.deepEqual((await roles.grants()).sort(), Object.keys(checks).sort());
   for (const [grant, look] of Object.entries(checks)) {
@@ -65,7 +65,7 @@ test('each verb that the role grants is needed, and is enough', async (t) => {
   }
 });
 
-test('without the permission the error names the role that gives it', async () => {
+test('an error without the permission names the role that gives it', async () => {
   await controlPlane.kubectl(['create', 'serviceaccount', 'stranger', '--namespace', 'default']);
   const stranger = await controlPlane.kubeconfigFor({ namespace: 'default', name: 'stranger' });
   const refused = await run(['inspect', 'pcr', `default/${request}`, '--kubeconfig', stranger]);
@@ -73,14 +73,14 @@ test('without the permission the error names the role that gives it', async () =
   assert.match(refused.stderr, /^hint: .*ClusterRole kubespiffe-request-viewer/m);
 });
 
-test('Kubernetes’ own role for looking on does not give it', async () => {
+test('the role view of Kubernetes does not let its members read requests', async () => {
   const { body } = await controlPlane.request('GET', `${rbac}/clusterroles/view`);
   const { rules } = body as { rules: { resources?: string[] }[] };
   assert.ok(rules.some(({ resources }) => resources?.includes('pods')));
   assert.ok(!rules.some(({ resources }) => resources?.includes('podcertificaterequests')));
 });
 
-test('it ends where its binding ends', async (t) => {
+test('the role to view requests is limited to the namespace of its binding', async (t) => {
   const viewer = await asServiceAccount(controlPlane, { namespace: 'default', name: 'viewer' });
   const forbidden: [what: string, Method, path: string, body?: object, contentType?: string][] = [
     ['requests of other namespaces', 'GET', requests.replace('default', 'kube-system')],

@@ -46,13 +46,13 @@ describe('the commands of the pages that publish image and chart, at a registry'
     return JSON.parse(ran.stdout);
   };
 
-  it('docs/getting-started.md: copies the image', async () => {
+  it('docs/getting-started.md copies the image to a registry', async () => {
     const commands = { page: 'docs/getting-started.md', heading: 'Install', prints: /Writing manifest/ };
     await runCommands(commands, { env, here, cwd: folder });
     assert.equal((await inspect()).Labels['org.opencontainers.image.title'], 'kubespiffe');
   });
 
-  it('docs/security/supply-chain.md: attests the image by the digest that the build wrote down', async () => {
+  it('docs/security/supply-chain.md attests the image by the digest of the build', async () => {
     const commands = { page: 'docs/security/supply-chain.md', heading: 'Provenance', prints: /"Digest"/ };
     const output = await runCommands(commands, { env, here, cwd: folder });
     assert.equal(JSON.parse(output).Digest, (await inspect()).Digest);
@@ -60,7 +60,7 @@ describe('the commands of the pages that publish image and chart, at a registry'
     assert.equal(predicate.runDetails.builder.id, 'https://kubespiffe.io/builder/make');
   });
 
-  it('docs/security/supply-chain.md: copies the images of both architectures', async () => {
+  it('docs/security/supply-chain.md copies the images of both architectures to a registry', async () => {
     const layersOf = (text: string) => [
       { comment: 'file', entries: [{ path: 'name', mode: 0o644, content: Buffer.from(text) }] },
     ];
@@ -82,7 +82,7 @@ describe('the commands of the pages that publish image and chart, at a registry'
     assert.match(digest, /^sha256:/);
   });
 
-  it('docs/guides/helm.md: pushes the chart, which then installs from there', async () => {
+  it('docs/guides/helm.md pushes the chart to a registry, which then installs from there', async () => {
     await program('helm', `exec '${await helmBinary()}' "$@"`);
     const commands = { page: 'docs/guides/helm.md', heading: 'Install', block: 2, prints: /Pushed: / };
     await runCommands(commands, { env, here, cwd: folder });

@@ -32,7 +32,7 @@ for (const example of examples) {
 
     const { answer, refusal, alsoRefused = [], requestWithoutPassword } = example;
     if (refusal) {
-      it('lets the client in by its SPIFFE ID, and no other workload of the trust domain', async () => {
+      it(`${example.name} accepts the client by its SPIFFE ID, and no other workload of the trust domain`, async () => {
         const { ask, ca } = running;
         assert.match((await ask(await credentialsFor(webId, ca), ca.pem)).trim(), answer);
         for (const other of [otherId, `${webId}2`, webId.slice(0, -1)]) {
@@ -43,7 +43,7 @@ for (const example of examples) {
         }
       });
 
-      it('reads no SPIFFE ID where another field of a certificate has it', async () => {
+      it(`${example.name} reads no SPIFFE ID from another field of a certificate`, async () => {
         const { ask, ca } = running;
         for (const { name, ...credentials } of await makeDisguises(ca, webId, otherId)) {
           await assert.rejects(ask(credentials, ca.pem), refusal, name);
@@ -52,14 +52,14 @@ for (const example of examples) {
     }
 
     if (requestWithoutPassword) {
-      it('lets no workload of the trust domain in without a password', async () => {
+      it(`${example.name} accepts no workload of the trust domain without a password`, async () => {
         const { ask, ca } = running;
         const asked = ask(await credentialsFor(webId, ca), ca.pem, requestWithoutPassword);
         await assert.rejects(asked, /NOAUTH/);
       });
     }
 
-    it('refuses every certificate that is no X509-SVID of the trust domain', async () => {
+    it(`${example.name} refuses every certificate that is not an X509-SVID of the trust domain`, async () => {
       const { ask, ca } = running;
       const world = { ...(await makeWorld()), ca };
       for (const { name, make, expected, acceptedBy } of peerCases) {
@@ -72,7 +72,7 @@ for (const example of examples) {
       }
     });
 
-    it('takes new certificates and new roots: no request fails, and a session goes on', async () => {
+    it(`${example.name} takes new certificates and roots: no request fails, and an open session stays`, async () => {
       const { ask, askInLoop, openSession, renewClient, renewServer, ca } = running;
       const next = await makeCa({ subject: 'O=example.org, CN=next' });
       const both = ca.pem + next.pem;

@@ -81,7 +81,7 @@ export function describeScripts(at: () => { controlPlane: ControlPlane; endpoint
       return ran;
     }
 
-    it('Google Cloud: prints what its SDKs read', async () => {
+    it('the script for Google Cloud prints what its SDKs read', async () => {
       const provider =
         '//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pods/providers/x';
       const args = [`https:${provider}`];
@@ -95,7 +95,7 @@ export function describeScripts(at: () => { controlPlane: ControlPlane; endpoint
       );
     });
 
-    it('Google Cloud: uploads the keys, with the members that it takes', async () => {
+    it('the script for Google Cloud uploads the keys, with the members that it takes', async () => {
       const programs = { gcloud: '' };
       await follow('docs/guides/google-cloud.md', 'An issuer that is not public', 'gcloud', { programs });
       assert.match(await kept('calls'), /"update-oidc","kubespiffe",.*"--jwk-json-path=keys\.json"/);
@@ -104,7 +104,7 @@ export function describeScripts(at: () => { controlPlane: ControlPlane; endpoint
       assert.deepEqual([...new Set<string>(members)].sort(), allowed.sort());
     });
 
-    it('AWS: hands the token over by standard input', async () => {
+    it('the script for AWS hands over the token by standard input', async () => {
       const answer = JSON.stringify({ Credentials: { AccessKeyId: 'id', SessionToken: 'session' } });
       const aws = `printf '%s\\n' "$*" >"$KEEP/arguments"; cat >"$KEEP/svid"; echo '${answer}'`;
       const ran = await follow('docs/guides/aws.md', 'In the pod', 'set -eu', {
@@ -118,14 +118,14 @@ export function describeScripts(at: () => { controlPlane: ControlPlane; endpoint
       assert.deepEqual(claimsIn(await kept('svid')).aud, 'sts.amazonaws.com');
     });
 
-    it('Vault: hands the token over by standard input', async () => {
+    it('the script for Vault hands over the token by standard input', async () => {
       const vault = 'cat >"$KEEP/svid"; echo hvs.token';
       const ran = await follow('docs/guides/vault.md', 'In the pod', 'set -eu', { programs: { vault } });
       assert.equal(ran.stdout, 'hvs.token\n');
       assert.equal(claimsIn(await kept('svid')).aud, 'https://vault.example.com');
     });
 
-    it('Azure: posts the token as the assertion of the client, and prints the answer', async () => {
+    it('the script for Azure posts the token as the assertion of the client, and prints the answer', async () => {
       const env = { AZURE_TENANT_ID: 'tenant', AZURE_CLIENT_ID: 'client' };
       const { stdout } = await follow('docs/guides/azure.md', 'In the pod', 'set -eu', { env });
       assert.equal(JSON.parse(stdout).access_token, 'of-entra');
@@ -143,14 +143,14 @@ export function describeScripts(at: () => { controlPlane: ControlPlane; endpoint
       assert.equal(decodeProtectedHeader(assertion).alg, 'RS256');
     });
 
-    it('copies the documents of the issuer to a bucket', async () => {
+    it('the script for a bucket copies the documents of the issuer', async () => {
       const aws = 'for last; do :; done; cp "$7" "$KEEP/$(basename "$last")"';
       await follow('docs/guides/public-issuer.md', 'Copies in a bucket', 'set -eu', { programs: { aws } });
       assert.equal(JSON.parse(await kept('openid-configuration')).issuer, jwtIssuer);
       assert.ok(JSON.parse(await kept('keys')).keys.length > 0);
     });
 
-    it('shows that the public issuer works', async () => {
+    it('the script for the public issuer shows that it works', async () => {
       const { stdout } = await follow('docs/guides/public-issuer.md', 'See that it works', 'curl');
       const [isIssuer, ...keys] = stdout.split(/\n(?=\{)/);
       assert.equal(isIssuer, 'true');

@@ -7,7 +7,7 @@ import { findBinaries } from '../../cluster/binary.ts';
 import { startControlPlane } from '../../cluster/control-plane.ts';
 import { startNode } from '../../cluster/node.ts';
 
-test('binaries in KUBEBUILDER_ASSETS serve as a control plane, and say what they cannot do', async (t) => {
+test('binaries in KUBEBUILDER_ASSETS serve as a control plane, and report what they cannot do', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-assets-'));
   t.after(() => rm(folder, { recursive: true }));
   const built = await findBinaries('1.37.1', { complete: true });

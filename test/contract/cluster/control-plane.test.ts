@@ -15,7 +15,7 @@ async function servedVersions(controlPlane: {
   return (body as { versions: { version: string }[] }).versions.map(({ version }) => version);
 }
 
-test('a control plane serves, speaks for ServiceAccounts, and comes back after kill -9', async (t) => {
+test('a control plane serves, issues ServiceAccount tokens, and comes back after kill -9', async (t) => {
   const controlPlane = await startControlPlane();
   t.after(() => controlPlane.stop());
 

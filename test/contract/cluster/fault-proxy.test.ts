@@ -74,7 +74,7 @@ async function watch(agent: Agent, query = '') {
 }
 
 for (const allowH2 of [true, false]) {
-  test(`passes requests on and records them, HTTP/${allowH2 ? 2 : 1.1}`, async () => {
+  test(`the fault proxy forwards requests and records them, HTTP/${allowH2 ? 2 : 1.1}`, async () => {
     const answer = await get(client(allowH2), configMaps);
     assert.equal(answer.statusCode, 200);
     assert.equal(((await answer.body.json()) as { kind: string }).kind, 'ConfigMapList');
@@ -86,7 +86,7 @@ for (const allowH2 of [true, false]) {
   });
 }
 
-test('answers matching requests itself, after letting some pass, for some times', async () => {
+test('the fault proxy answers matching requests itself, after letting some pass, for some times', async () => {
   const agent = client();
   const rule = proxy.add({
     path: '/configmaps',
@@ -105,14 +105,14 @@ test('answers matching requests itself, after letting some pass, for some times'
   assert.equal(rule.hits(), 1);
 });
 
-test('delays a request', async () => {
+test('the fault proxy delays a request', async () => {
   proxy.add({ fault: { kind: 'delay', ms: 300 } });
   const started = performance.now();
   await (await get(client(), configMaps)).body.dump();
   assert.ok(performance.now() - started >= 299);
 });
 
-test('breaks the connection before the server saw the request, or after it has answered', async () => {
+test('the fault proxy breaks the connection before the server saw the request, or after it has answered', async () => {
   for (const when of ['before', 'after'] as const) {
     const rule = proxy.add({ path: '/configmaps', times: 1, fault: { kind: 'reset', when } });
     const agent = client();
@@ -127,7 +127,7 @@ test('breaks the connection before the server saw the request, or after it has a
   }
 });
 
-test('cuts a watch in the middle of an event', async () => {
+test('the fault proxy cuts a watch in the middle of an event', async () => {
   proxy.add({ watch: true, fault: { kind: 'cut', afterEvents: 1 } });
   const seen = await watch(client());
   await controlPlane.request('POST', configMaps, { metadata: { name: 'cut' } });
@@ -139,7 +139,7 @@ test('cuts a watch in the middle of an event', async () => {
   assert.notEqual(seen.end, 'in good order');
 });
 
-test('holds a watch silent while other requests on the connection go on', async () => {
+test('the fault proxy holds a watch silent while other requests on the connection are served', async () => {
   const agent = client();
   const seen = await watch(agent, '&fieldSelector=metadata.name=silent');
   await waitFor('the watch', () => proxy.watches().length === 1);
@@ -155,7 +155,7 @@ test('holds a watch silent while other requests on the connection go on', async 
   assert.deepEqual(proxy.connections().open, 1);
 });
 
-test('opens a watch that stays silent from the beginning, and ends one in good order', async () => {
+test('the fault proxy opens a watch that stays silent from the beginning, and ends one normally', async () => {
   proxy.add({ watch: true, times: 1, fault: { kind: 'silent', afterEvents: 0 } });
   const silent = await watch(client());
   const good = await watch(client());
@@ -168,7 +168,7 @@ test('opens a watch that stays silent from the beginning, and ends one in good o
   assert.match(good.text, /"code":410/);
 });
 
-test('freezes all bytes, refuses and resets connections', async () => {
+test('the fault proxy freezes all bytes, refuses and resets connections', async () => {
   const agent = client();
   await (await get(agent, configMaps)).body.dump();
   proxy.freeze();
@@ -189,7 +189,7 @@ test('freezes all bytes, refuses and resets connections', async () => {
   await (await get(client(), configMaps)).body.dump();
 });
 
-test('breaks the connections of its clients when the API server dies', async () => {
+test('the fault proxy breaks the connections of its clients when the API server dies', async () => {
   const seen = await watch(client());
   await waitFor('events', () => seen.text !== '');
   await controlPlane.killApiServer();
