@@ -1,4 +1,4 @@
-# Start here: each target works on a fresh machine. The programs behind the targets are in scripts/.
+# Start here: each target works on a fresh machine by itself. The programs behind the targets are in scripts/.
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-federation test test-unit test-all bench lint format cluster image images site setup clean
 

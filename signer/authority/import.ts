@@ -194,7 +194,7 @@ function belongsTo(publicKey: KeyObject, certificate: CertificateFacts): boolean
   }
 }
 
-/** From the signing certificate upwards, until an issuer is missing. */
+/** From the signing certificate up to a self-signed one, or until an issuer is missing. */
 function chainOf(signing: CertificateFacts, known: readonly CertificateFacts[]): CertificateFacts[] {
   const chain = [signing];
   for (let top = signing; !isSignedBy(top, top); ) {
