@@ -161,7 +161,8 @@ export async function createPair(
     },
     async clean() {
       await kubectl(['delete', 'namespace', namespace, '--wait=false']).catch(String);
-      await rm(shared, { recursive: true, force: true });
+      // The pods that end still write there.
+      await rm(shared, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     },
   };
 }
