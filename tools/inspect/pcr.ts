@@ -27,7 +27,7 @@ export type NamedNow =
   | { readonly kind: 'unknown'; readonly why: string };
 
 /**
- * A PodCertificateRequest: who asks for what, what became of it, and whether the answer keeps the rules (KEP-4317).
+ * Inspects a PodCertificateRequest: the pod, what is requested, the result, and whether the answer conforms to KEP-4317.
  *
  * @param named undefined without a cluster to ask.
  */
