@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -141,8 +143,16 @@ async function startSidecar(
     ...flags,
   ];
   const child = startChild('workload-api', command, { logFile: join(folder, 'log') });
-  await waitFor('the socket', () => existsSync(socket), { needs: [child] });
+  await waitFor('the socket', () => accepts(socket), { needs: [child] });
   return { child, method: { uri, path: fetchX509Svid, request: new Uint8Array() } };
+}
+
+/** Whether a server listens: the file of a socket is there a moment before it takes connections. */
+async function accepts(socket: string): Promise<true> {
+  const connection = connect(socket);
+  await once(connection, 'connect');
+  connection.destroy();
+  return true;
 }
 
 /** Starts `kubespiffe dev` from the source, as the README does, until its Workload API has given an X509-SVID. */
@@ -154,7 +164,7 @@ async function startDev(load: Worker<WorkloadLoadCalls>, parent: string) {
   const startedAt = performance.now();
   const child = startChild('dev', [...command, '--port', '0'], { logFile: join(place, 'log') });
   const socket = join(workload, 'workload-api.sock');
-  await waitFor('the socket of dev', () => existsSync(socket), { needs: [child], everyMs: 5 });
+  await waitFor('the socket of dev', () => accepts(socket), { needs: [child], everyMs: 5 });
   await load.call('firstMessage', {
     uri: `unix://${socket}`,
     path: fetchX509Svid,
