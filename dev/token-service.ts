@@ -4,6 +4,7 @@ import { ApiStatusError } from '../signer/kube/api-error.ts';
 import type { Time } from '../signer/kube/time.ts';
 import type { ApiRequest, Transport } from '../signer/kube/transport.ts';
 import { createCertificateAuthenticator } from '../signer/token/caller/authenticate-certificate.ts';
+import { createForbiddenAudiences } from '../signer/token/svid/audiences.ts';
 import { createTokenService, type TokenService } from '../signer/token/svid/jwt-service.ts';
 import { ownAudiences } from '../spiffe/infrastructure.ts';
 import type { Authorities } from './authorities.ts';
@@ -57,7 +58,7 @@ export function createDevTokenService(needs: {
       allowedAudiences: undefined,
       maxAudiences,
       propagationSeconds: 0,
-      forbiddenAudiences: () => Object.values(ownAudiences(trustDomain)),
+      isForbidden: createForbiddenAudiences(() => Object.values(ownAudiences(trustDomain))),
     },
     newId: randomUUID,
     time,

@@ -14,6 +14,7 @@ import { createRecent } from './caller/recent.ts';
 import { createReviewCache, type ReviewCache } from './caller/review-cache.ts';
 import type { EndpointNeeds } from './endpoints.ts';
 import { createServed } from './http/published.ts';
+import { createForbiddenAudiences } from './svid/audiences.ts';
 import { createFederatedWith } from './svid/federated-with.ts';
 import { createTokenService } from './svid/jwt-service.ts';
 import { createX509Service } from './svid/x509-service.ts';
@@ -104,7 +105,7 @@ function joinServices(parts: ServiceParts, issuers: ReturnType<typeof createIssu
       policy: {
         ...settings,
         propagationSeconds: jwtPropagationOf(settings),
-        forbiddenAudiences: () => [...issuers.audiences, ...Object.values(audiences)],
+        isForbidden: createForbiddenAudiences(() => [...issuers.audiences, ...Object.values(audiences)]),
       },
       newId: randomUUID,
     }),

@@ -82,7 +82,7 @@ function waysToAnSvid(identify: Identify, pods: ReturnType<typeof createStore<Po
       ...{
         maxAudiences: 1,
         allowedAudiences: undefined,
-        forbiddenAudiences: () => [],
+        isForbidden: () => false,
         propagationSeconds: 0,
       },
     },

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { checkAllowed, checkAudiences } from '../../../signer/token/svid/audiences.ts';
+import {
+  checkAllowed,
+  checkAudiences,
+  createForbiddenAudiences,
+} from '../../../signer/token/svid/audiences.ts';
 
 describe('audiences', () => {
-  const forbiddenAudiences = () => ['https://api.server', 'spiffe://td/own', 'api'];
-  const open = { maxAudiences: 2, allowedAudiences: undefined, forbiddenAudiences };
+  const isForbidden = createForbiddenAudiences(() => ['https://api.server', 'spiffe://td/own', 'api']);
+  const open = { maxAudiences: 2, allowedAudiences: undefined, isForbidden };
   const listed = { ...open, allowedAudiences: ['vault', 'https://*'] };
   const rows: [wanted: string[], policy: typeof open | typeof listed, expected: string][] = [
     [['a'], open, 'ok'],
@@ -60,6 +64,15 @@ describe('audiences', () => {
       assert.equal(outcome.ok ? 'ok' : outcome.code, expected);
     });
   }
+
+  it('an audience is forbidden as soon as the API server has it, in each of its forms', () => {
+    const audiences = new Set(['api']);
+    const isForbiddenNow = createForbiddenAudiences(() => audiences);
+    assert.equal(isForbiddenNow('https://NEW.example/'), false);
+    audiences.add('https://new.example');
+    assert.equal(isForbiddenNow('https://NEW.example/'), true);
+    assert.equal(isForbiddenNow('api'), true);
+  });
 
   const allowed: [wanted: string[], patterns: string[] | undefined, isAllowed: boolean][] = [
     [['a', 'b'], undefined, true],
