@@ -4,7 +4,7 @@ import { type Checked, pass } from '../../observe/checked.ts';
 import type { Authenticated } from '../caller/caller.ts';
 import { type Credential, credentialOf, type Presented } from '../caller/credential.ts';
 import { identifyCaller, lookUpCaller } from '../caller/pods.ts';
-import type { RequestContext } from './request-context.ts';
+import { authenticateIn, type RequestContext } from './request-context.ts';
 
 /** Which other trust domains a caller gets the bundles of, and what says so. */
 export interface FederatedWith {
@@ -49,8 +49,7 @@ export function createFederatedWith(needs: FederatedWithNeeds) {
     if (isAnonymous) return pass(federatedWith(undefined, needs.byDefault));
     const credential = credentialOf(presented);
     if (!credential.ok) return credential;
-    const authenticated = await needs.authenticate(credential.value);
-    context.caller = authenticated.ok ? authenticated.value : authenticated.owner;
+    const authenticated = await authenticateIn(context, () => needs.authenticate(credential.value));
     if (!authenticated.ok) return authenticated;
     const lookup = await lookUpCaller(authenticated.value, pods);
     const now = Math.floor(needs.time.now() / 1000);

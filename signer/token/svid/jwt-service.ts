@@ -10,10 +10,10 @@ import type { Authenticated } from '../caller/caller.ts';
 import type { Credential } from '../caller/credential.ts';
 import { identifyCaller, lookUpCaller } from '../caller/pods.ts';
 import { type AudiencePolicy, checkAllowed, checkAudiences } from './audiences.ts';
+import { cannotSign } from './cannot-sign.ts';
 import type { TokenRequest } from './exchange.ts';
 import { expiryOf, mintJwtSvid } from './mint-jwt.ts';
-import type { RequestContext } from './request-context.ts';
-import { cannotSign } from './x509-service.ts';
+import { authenticateIn, type RequestContext } from './request-context.ts';
 
 export interface TokenPolicy
   extends AudiencePolicy,
@@ -60,8 +60,7 @@ export function createTokenService(needs: TokenServiceNeeds): TokenService {
 
   return async (request, context) => {
     const { span } = context;
-    const authenticated = await inSpan(span, 'authenticate', () => needs.authenticate(request.credential));
-    context.caller = authenticated.ok ? authenticated.value : authenticated.owner;
+    const authenticated = await authenticateIn(context, () => needs.authenticate(request.credential));
     if (!authenticated.ok) return authenticated;
     const caller = authenticated.value;
     const audiences = checkAudiences(request.audiences, policy);

@@ -9,15 +9,16 @@ import type { PoolView } from '../../authority/view.ts';
 import { type Identify, shownTerms } from '../../identity/identify.ts';
 import { unlessKeyUnavailable } from '../../keys/remote-key.ts';
 import type { Time } from '../../kube/time.ts';
-import { type Checked, pass, type Refused, refuse } from '../../observe/checked.ts';
-import { explain, type WaitReason } from '../../observe/reasons.ts';
+import { type Checked, pass, refuse } from '../../observe/checked.ts';
+import type { Cannot, WaitReason } from '../../observe/reasons.ts';
 import { inSpan } from '../../observe/span.ts';
 import type { Authenticate } from '../caller/authenticate.ts';
 import type { Caller } from '../caller/caller.ts';
 import { identifyCaller, lookUpCaller } from '../caller/pods.ts';
+import { cannotSign } from './cannot-sign.ts';
 import { pkcs10Of, type X509Request } from './csr-request.ts';
 import { keyOfRequest, type MintedX509Svid, mintX509Svid } from './mint-x509.ts';
-import type { RequestContext } from './request-context.ts';
+import { authenticateIn, type RequestContext } from './request-context.ts';
 
 export interface X509ServiceNeeds {
   /**
@@ -28,9 +29,7 @@ export interface X509ServiceNeeds {
   readonly identify: Identify;
   readonly pods: Parameters<typeof lookUpCaller>[1];
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
-  readonly authority: () =>
-    | { readonly ok: true; readonly authority: Authority }
-    | { readonly ok: false; readonly reason: WaitReason; readonly detail: string };
+  readonly authority: () => { readonly ok: true; readonly authority: Authority } | Cannot<WaitReason>;
   readonly reserve: PoolView['reserve'];
   /** The roots of the pool, PEM; undefined while there are none. */
   readonly roots: () => string | undefined;
@@ -67,8 +66,7 @@ export type X509Service = (request: X509Request, context: RequestContext) => Pro
 export function createX509Service(needs: X509ServiceNeeds): X509Service {
   return async (request, context) => {
     const { span } = context;
-    const authenticated = await inSpan(span, 'authenticate', () => needs.authenticate(request.subjectToken));
-    context.caller = authenticated.ok ? authenticated.value : authenticated.owner;
+    const authenticated = await authenticateIn(context, () => needs.authenticate(request.subjectToken));
     if (!authenticated.ok) return authenticated;
     const caller = authenticated.value;
     const pkcs10 = pkcs10Of(request.body);
@@ -139,11 +137,6 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
       refreshAt,
     });
   };
-}
-
-/** The refusal of a request for which nothing can be signed now. */
-export function cannotSign(reason: WaitReason, detail: string): Refused {
-  return refuse('SigningUnavailable', explain(reason, detail).replace(/\.$/, ''));
 }
 
 /** What the token says about the pod. Before Kubernetes 1.30 tokens do not name the node. */
