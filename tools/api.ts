@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { PoolDocument } from '../signer/authority/document.ts';
-import { type PoolPlace, writePool } from '../signer/authority/pool-writer.ts';
+import type { PoolPlace } from '../signer/authority/pool-secret.ts';
+import { writePool } from '../signer/authority/pool-writer.ts';
 import { ApiConnectionError, ApiStatusError } from '../signer/kube/api-error.ts';
 import { realTime } from '../signer/kube/time.ts';
 import type { Transport } from '../signer/kube/transport.ts';

@@ -1,9 +1,8 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { AuthorityRecord, PoolDocument } from './document.ts';
-import { readyFrom } from './ready.ts';
+import { readyFrom, type Timing } from './ready.ts';
 import { type AuthorityKind, isJwtKind, isPublished } from './states.ts';
 import { endOf, neededUntil } from './transitions.ts';
-import type { Timing } from './verbs.ts';
 
 /** What happened to an authority, or will. `at` is in seconds since the epoch, infinite where it is not known. */
 export interface HistoryEntry {

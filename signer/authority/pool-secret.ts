@@ -2,7 +2,12 @@ import { textOf } from '../../spiffe/pki/text.ts';
 import type { InformerSpec } from '../kube/informer.ts';
 import type { Secret } from '../kube/types.ts';
 import { type PoolDocument, writePoolDocument } from './document.ts';
-import type { PoolPlace } from './pool-writer.ts';
+
+/** Where a pool is. */
+export interface PoolPlace {
+  readonly namespace: string;
+  readonly name: string;
+}
 
 /** The Secret that holds a pool. */
 export const poolSecret = {

@@ -1,13 +1,7 @@
 import type { Transport } from '../kube/transport.ts';
 import type { Secret } from '../kube/types.ts';
 import type { PoolDocument } from './document.ts';
-import { newPoolSecret, serializePool } from './pool-secret.ts';
-
-/** Where a pool is. */
-export interface PoolPlace {
-  readonly namespace: string;
-  readonly name: string;
-}
+import { newPoolSecret, type PoolPlace, serializePool } from './pool-secret.ts';
 
 /**
  * The one way to write a pool: it creates the Secret where none was read, and otherwise replaces exactly the version

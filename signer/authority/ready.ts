@@ -5,10 +5,18 @@ import { readJwtAuthority } from './jwt-authority.ts';
 import { rootOf, stolenRoots } from './material.ts';
 import { signsFrom } from './may-sign.ts';
 import { type AuthorityKind, isJwtKind } from './states.ts';
-import { endOf, neededUntil } from './transitions.ts';
-import type { Timing, Verb } from './verbs.ts';
+import { endOf, type Lifetimes } from './transitions.ts';
 
 /** When a step of an authority is safe. Pure; times are in seconds since the epoch. */
+
+/** How long things take, in seconds. */
+export interface Timing extends Lifetimes {
+  /** How long a root, or a JWT key, must be published before it signs. */
+  readonly rootPropagationSeconds: number;
+  readonly jwtPropagationSeconds: number;
+  /** Since when the live bundle shows a root (SHA-256 in hex) or a JWT key (`kid`), where that can be later than the pool says. */
+  readonly shownSince?: ReadonlyMap<string, Seconds>;
+}
 
 /** How long authorities of a kind must be published before they sign. */
 export function delayOf(kind: AuthorityKind, timing: Timing): Seconds {
@@ -92,20 +100,4 @@ export function isSeen(record: AuthorityRecord, { published, publishedKeys }: Sh
 export function signedUntil(record: AuthorityRecord, { trustDomain }: PoolDocument, timing: Timing): Seconds {
   const proven = timing.mayHaveSignedUntil?.(record) ?? 0;
   return Math.min(proven, endOf(record, trustDomain) ?? proven);
-}
-
-/**
- * From when a verb is safe, in seconds since the epoch: infinity if that is not known.
- *
- * @returns undefined for a verb that never has to wait.
- */
-export function safeFrom(
-  verb: Verb,
-  record: AuthorityRecord,
-  document: PoolDocument,
-  { now, timing }: { readonly now: Seconds; readonly timing: Timing },
-): Seconds | undefined {
-  if (verb === 'activate') return readyFrom(record, document, timing);
-  if (verb === 'remove') return signedUntil(record, document, timing);
-  return verb === 'retire' ? neededUntil(record, document, now, timing) : undefined;
 }

@@ -1,7 +1,7 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import type { Time } from '../kube/time.ts';
 import type { Transport } from '../kube/transport.ts';
-import type { PoolPlace } from './pool-writer.ts';
+import type { PoolPlace } from './pool-secret.ts';
 import { raisedUntil, type SigningIdentity, signedUntilKey, signedUntilStepSeconds } from './signed-until.ts';
 import { changeSignedUntilRecord, type SignedUntilRecord } from './signed-until-record.ts';
 import type { AuthorityKind } from './states.ts';

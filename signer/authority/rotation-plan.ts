@@ -1,12 +1,11 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { lastSigner } from './last-signer.ts';
-import { delayOf, isBelowStolen, isStandby, readyFrom, standbys } from './ready.ts';
+import { delayOf, isBelowStolen, isStandby, readyFrom, standbys, type Timing } from './ready.ts';
 import { isUnpublished, type RotationStep } from './rotation.ts';
 import { marginSeconds, type RotationPolicy } from './rotation-policy.ts';
 import { type AuthorityKind, authorityKinds, isJwtKind } from './states.ts';
 import { endOf, neededUntil } from './transitions.ts';
-import type { Timing } from './verbs.ts';
 
 /** What a rotation by policy does next. `blocked` is for a step that needs a person. */
 export type PolicyStep =

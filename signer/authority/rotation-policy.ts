@@ -1,4 +1,4 @@
-import type { Timing } from './verbs.ts';
+import type { Timing } from './ready.ts';
 
 /** When authorities are replaced. All members are in seconds. */
 export interface RotationPolicy {

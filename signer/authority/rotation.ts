@@ -1,9 +1,8 @@
 import type { Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
-import { isSigning, readyFrom, standbys } from './ready.ts';
+import { isSigning, readyFrom, standbys, type Timing } from './ready.ts';
 import type { AuthorityKind } from './states.ts';
 import { neededUntil } from './transitions.ts';
-import type { Timing } from './verbs.ts';
 
 /** What a rotation does next: make a new authority, change one, wait, or nothing. */
 export type RotationStep =

@@ -3,7 +3,7 @@ import { ApiStatusError, isNotFoundOfObject } from '../kube/api-error.ts';
 import type { ApiRequest, Transport } from '../kube/transport.ts';
 import type { ConfigMap } from '../kube/types.ts';
 import type { AuthorityRecord } from './document.ts';
-import type { PoolPlace } from './pool-writer.ts';
+import type { PoolPlace } from './pool-secret.ts';
 import {
   raisedUntil,
   readSignedUntil,

@@ -2,25 +2,24 @@ import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { type Change, changeOf, type Refusal, refusal, withAuthorities } from './change.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { keyOf, rootOf } from './material.ts';
-import { isBelowStolen, isSeen, isStandby, readyFrom, type Shown, signedUntil } from './ready.ts';
+import {
+  isBelowStolen,
+  isSeen,
+  isStandby,
+  readyFrom,
+  type Shown,
+  signedUntil,
+  type Timing,
+} from './ready.ts';
 import { type AuthorityState, isJwtKind } from './states.ts';
 import {
   dateTransitions,
   endOf,
   keepsRoot,
-  type Lifetimes,
   makeActive,
+  neededUntil,
   retireAuthority,
 } from './transitions.ts';
-
-/** How long things take, in seconds. */
-export interface Timing extends Lifetimes {
-  /** How long a root, or a JWT key, must be published before it signs. */
-  readonly rootPropagationSeconds: number;
-  readonly jwtPropagationSeconds: number;
-  /** Since when the live bundle shows a root (SHA-256 in hex) or a JWT key (`kid`), where that can be later than the pool says. */
-  readonly shownSince?: ReadonlyMap<string, Seconds>;
-}
 
 /** The verbs that bring one authority from one state to the next, with the states that they start from. */
 export const verbs = {
@@ -65,6 +64,22 @@ export function applyVerb(document: PoolDocument, verb: Verb, id: string, facts:
   const raised = withAuthorities(document, authorities);
   const dated = dateTransitions(raised, { pool: document, roots: facts.published }, facts.now);
   return changeOf(document, dated, more);
+}
+
+/**
+ * From when a verb is safe, in seconds since the epoch: infinity if that is not known.
+ *
+ * @returns undefined for a verb that never has to wait.
+ */
+export function safeFrom(
+  verb: Verb,
+  record: AuthorityRecord,
+  document: PoolDocument,
+  { now, timing }: { readonly now: Seconds; readonly timing: Timing },
+): Seconds | undefined {
+  if (verb === 'activate') return readyFrom(record, document, timing);
+  if (verb === 'remove') return signedUntil(record, document, timing);
+  return verb === 'retire' ? neededUntil(record, document, now, timing) : undefined;
 }
 
 const steps: Readonly<

@@ -9,8 +9,7 @@ import type { Secret } from '../kube/types.ts';
 import type { Logger } from '../observe/log.ts';
 import { createNews } from '../observe/news.ts';
 import { createPoolHolder, type LastPublished, type PoolHolder, type PoolHolderNeeds } from './holder.ts';
-import { poolJsonIn, poolSecretNamed } from './pool-secret.ts';
-import type { PoolPlace } from './pool-writer.ts';
+import { type PoolPlace, poolJsonIn, poolSecretNamed } from './pool-secret.ts';
 import { inFull, type PoolProblem, poolProblem } from './problem.ts';
 import { createReservations, type Reservations } from './reservations.ts';
 

@@ -1,6 +1,6 @@
 import { defaultJwtPropagation, jwtPropagationSeconds } from '../authority/may-sign.ts';
+import type { Timing } from '../authority/ready.ts';
 import type { RotationPolicy } from '../authority/rotation-policy.ts';
-import type { Timing } from '../authority/verbs.ts';
 import type { SignerConfig } from './config.ts';
 import type { TokenConfig } from './endpoints.ts';
 import type { ValuesOf } from './settings.ts';

@@ -1,8 +1,8 @@
 import type { PoolDocument } from '../authority/document.ts';
-import type { PoolPlace } from '../authority/pool-writer.ts';
+import type { PoolPlace } from '../authority/pool-secret.ts';
+import type { Timing } from '../authority/ready.ts';
 import { type MayHaveSignedUntil, mayHaveSignedUntil, readSignedUntil } from '../authority/signed-until.ts';
 import { readSignedUntilRecord } from '../authority/signed-until-record.ts';
-import type { Timing } from '../authority/verbs.ts';
 import type { Time } from '../kube/time.ts';
 import type { Transport } from '../kube/transport.ts';
 

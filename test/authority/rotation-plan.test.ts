@@ -8,7 +8,7 @@ import type { AuthorityRecord, PoolDocument } from '../../signer/authority/docum
 import { rootOf } from '../../signer/authority/material.ts';
 import { signsFrom } from '../../signer/authority/may-sign.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
-import { isSigning } from '../../signer/authority/ready.ts';
+import { isSigning, type Timing } from '../../signer/authority/ready.ts';
 import {
   type PolicyStep,
   policyStep,
@@ -19,7 +19,7 @@ import { marginSeconds, policyProblem, type RotationPolicy } from '../../signer/
 import { raisedUntil } from '../../signer/authority/signed-until.ts';
 import { type AuthorityKind, isJwtKind, isPublished } from '../../signer/authority/states.ts';
 import { endOf } from '../../signer/authority/transitions.ts';
-import { applyVerb, type Timing } from '../../signer/authority/verbs.ts';
+import { applyVerb } from '../../signer/authority/verbs.ts';
 import { limitsUris } from '../../spiffe/name-constraints.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { usualPolicy as usual } from './usual-policy.ts';

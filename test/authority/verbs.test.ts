@@ -10,12 +10,11 @@ import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/a
 import { rootOf } from '../../signer/authority/material.ts';
 import { signsFrom } from '../../signer/authority/may-sign.ts';
 import { prepareAuthority } from '../../signer/authority/prepare.ts';
-import { safeFrom } from '../../signer/authority/ready.ts';
 import { nextStep } from '../../signer/authority/rotation.ts';
 import { policyStep } from '../../signer/authority/rotation-plan.ts';
 import { raisedUntil, signedUntilKeyOf } from '../../signer/authority/signed-until.ts';
 import { type AuthorityState, isPublished } from '../../signer/authority/states.ts';
-import { applyVerb, type Verb, verbs } from '../../signer/authority/verbs.ts';
+import { applyVerb, safeFrom, type Verb, verbs } from '../../signer/authority/verbs.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { makeCa } from './authorities.ts';
 import { usualPolicy } from './usual-policy.ts';

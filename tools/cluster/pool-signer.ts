@@ -1,8 +1,8 @@
 import type { Change, Refusal } from '../../signer/authority/change.ts';
 import type { PoolDocument } from '../../signer/authority/document.ts';
-import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
+import type { PoolPlace } from '../../signer/authority/pool-secret.ts';
 import { lacksVerification } from '../../signer/authority/preview.ts';
-import type { Timing } from '../../signer/authority/verbs.ts';
+import type { Timing } from '../../signer/authority/ready.ts';
 import type { Config } from '../../signer/config/config.ts';
 import { type RotationConfig, timingOf } from '../../signer/config/rotation.ts';
 import { messageOf } from '../../spiffe/errors.ts';

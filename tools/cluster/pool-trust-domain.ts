@@ -1,4 +1,4 @@
-import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
+import type { PoolPlace } from '../../signer/authority/pool-secret.ts';
 import type { Config } from '../../signer/config/config.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { settingsOf } from '../../signer/signers/profile.ts';

@@ -1,6 +1,5 @@
 import { Option } from 'commander';
-import { safeFrom } from '../../signer/authority/ready.ts';
-import { applyVerb, type Verb } from '../../signer/authority/verbs.ts';
+import { applyVerb, safeFrom, type Verb } from '../../signer/authority/verbs.ts';
 import { onlyVerified, readPoolSigner } from '../cluster/pool-signer.ts';
 import { type SettingsOptions, withSignerSettings } from '../cluster/signer-settings.ts';
 import { type AddCommand, addCommand } from '../command.ts';

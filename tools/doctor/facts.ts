@@ -1,4 +1,4 @@
-import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
+import type { PoolPlace } from '../../signer/authority/pool-secret.ts';
 import type { AdmissionPolicy, AdmissionPolicyBinding } from '../../signer/issuance/admission-policy.ts';
 import { admissionPolicyName } from '../../signer/issuance/admission-policy.ts';
 import { isPlain404 } from '../../signer/kube/api-error.ts';

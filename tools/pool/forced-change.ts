@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
+import type { PoolPlace } from '../../signer/authority/pool-secret.ts';
 import { cutBytes } from '../../signer/kube/events.ts';
 import { microTime } from '../../signer/kube/micro-time.ts';
 import { messageOf } from '../../spiffe/errors.ts';

@@ -7,10 +7,10 @@ import {
   jwtPropagationSeconds,
   usualRootPropagationSeconds,
 } from '../../signer/authority/may-sign.ts';
+import type { Timing } from '../../signer/authority/ready.ts';
 import { longestCertificateSeconds } from '../../signer/authority/signed-until.ts';
 import type { AuthorityKind } from '../../signer/authority/states.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';
-import type { Timing } from '../../signer/authority/verbs.ts';
 import { ApiStatusError } from '../../signer/kube/api-error.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';

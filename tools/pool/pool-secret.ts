@@ -3,8 +3,7 @@ import type { AuthorityRecord, PoolDocument } from '../../signer/authority/docum
 import { lostRoots } from '../../signer/authority/lost-roots.ts';
 import { signingAuthorityAt, usualRootPropagationSeconds } from '../../signer/authority/may-sign.ts';
 import type { Pool } from '../../signer/authority/pool.ts';
-import { newPoolSecret, poolJsonIn, poolSecret } from '../../signer/authority/pool-secret.ts';
-import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
+import { newPoolSecret, type PoolPlace, poolJsonIn, poolSecret } from '../../signer/authority/pool-secret.ts';
 import { readPoolDocument } from '../../signer/authority/read-document.ts';
 import { freshSequence } from '../../signer/authority/sequence.ts';
 import { carryRoots, dateTransitions, writablePool } from '../../signer/authority/transitions.ts';

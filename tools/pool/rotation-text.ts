@@ -1,9 +1,8 @@
 import type { PoolDocument } from '../../signer/authority/document.ts';
-import { isSigning } from '../../signer/authority/ready.ts';
+import { isSigning, type Timing } from '../../signer/authority/ready.ts';
 import { nextStep, type RotationStep } from '../../signer/authority/rotation.ts';
 import { nextSignsFrom, type PolicyStep, policyStep } from '../../signer/authority/rotation-plan.ts';
 import type { AuthorityKind } from '../../signer/authority/states.ts';
-import type { Timing } from '../../signer/authority/verbs.ts';
 import type { PoolSigner } from '../cluster/pool-signer.ts';
 import { span } from '../output.ts';
 import { timeText } from './pool-change.ts';

@@ -1,5 +1,5 @@
 import type { AuthorityRecord } from '../../signer/authority/document.ts';
-import type { PoolPlace } from '../../signer/authority/pool-writer.ts';
+import type { PoolPlace } from '../../signer/authority/pool-secret.ts';
 import {
   type MayHaveSignedUntil,
   mayHaveSignedUntil,

@@ -1,8 +1,8 @@
 import { type AuthorityHistory, authorityHistory } from '../../signer/authority/history.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { readPoolDocument } from '../../signer/authority/read-document.ts';
+import type { Timing } from '../../signer/authority/ready.ts';
 import { authorityKinds } from '../../signer/authority/states.ts';
-import type { Timing } from '../../signer/authority/verbs.ts';
 import type { EndpointConfig } from '../../signer/config/endpoints.ts';
 import { timingOf } from '../../signer/config/rotation.ts';
 import { shownSince } from '../../signer/trust/added-at.ts';
