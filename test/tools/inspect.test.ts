@@ -365,12 +365,12 @@ describe('what `kubespiffe inspect` finds wrong', () => {
     }));
     const other = await makeLeaf();
     for (const [changes, says] of [
-      [{ status: late }, 'beginRefreshAt is nearer than 10 min to an end of the life'],
+      [{ status: late }, 'beginRefreshAt is not between notBefore + 10 min and notAfter - 10 min'],
       [{ status: wrongTimes }, 'the times differ from the leaf'],
       [{ status: { conditions } }, 'there are 2 terminal conditions'],
       [{ status: { certificateChain: '' } }, 'there is no certificate chain'],
       [{ status: { certificateChain: other.pem } }, 'the leaf has another key'],
-      [{ spec: { maxExpirationSeconds: 3600 } }, 'the life is 2h2m; allowed are 1h to 1h'],
+      [{ spec: { maxExpirationSeconds: 3600 } }, 'the lifetime is 2h2m; allowed are 1h to 1h'],
     ] as const) {
       const { code, broken } = await judge(JSON.stringify(requestOf(changes)));
       assert.equal(code, 1, says);

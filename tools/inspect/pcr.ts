@@ -52,7 +52,7 @@ export function inspectPcr(
       ServiceAccount: `${spec.serviceAccountName} (${spec.serviceAccountUID})`,
       Node: `${spec.nodeName} (${spec.nodeUID})`,
       Key: key ? keyText(key, 'not supported') : '(none visible in this API version)',
-      'Longest life': span(spec.maxExpirationSeconds ?? 86_400),
+      'Maximum lifetime': span(spec.maxExpirationSeconds ?? 86_400),
       ...(annotations && { Annotations: Object.keys(annotations).join(', ') }),
       ...(created !== undefined && { Created: `${rfc3339(created)} (${fromNow(created, context.now)})` }),
     },
@@ -116,11 +116,11 @@ function issuedFindings(
     finding('must', 'KEP-4317', demand, !ok && problem);
   return [
     check('the times of the status are those of the leaf', sameTimes, 'the times differ from the leaf'),
-    check('the leaf has the key that was asked for', sameKey, 'the leaf has another key'),
+    check('the leaf has the requested key', sameKey, 'the leaf has another key'),
     check(
-      'the life is an hour or more, and no more than was asked for',
+      'the lifetime is at least one hour and at most what was requested',
       lifetime >= minCertificateSeconds && lifetime <= longest,
-      `the life is ${span(lifetime)}; allowed are ${span(minCertificateSeconds)} to ${span(longest)}`,
+      `the lifetime is ${span(lifetime)}; allowed are ${span(minCertificateSeconds)} to ${span(longest)}`,
     ),
     check(
       'notBefore is within 5 min of the answer',
@@ -128,9 +128,9 @@ function issuedFindings(
       `notBefore is ${span(Math.abs(answered - leaf.notBefore))} away from the answer`,
     ),
     check(
-      'the refresh begins 10 min or more after notBefore and before notAfter',
+      'beginRefreshAt is at least 10 min after notBefore and 10 min before notAfter',
       inBounds,
-      'beginRefreshAt is nearer than 10 min to an end of the life',
+      'beginRefreshAt is not between notBefore + 10 min and notAfter - 10 min',
     ),
   ];
 }
