@@ -160,7 +160,7 @@ function messagesOf(message: Buffer, number: number): Result<Fields[]> {
   return success(inner);
 }
 
-/** If a field is there several times, the last one counts. */
+/** If a field occurs several times, the last one counts. */
 const bytesOf = (fields: Fields, number: number): Buffer => fields.get(number)?.at(-1) ?? Buffer.alloc(0);
 const textOf = (fields: Fields, number: number): string => bytesOf(fields, number).toString('utf8');
 

@@ -32,12 +32,12 @@ export interface Dev {
   run(): Promise<void>;
 }
 
-/** How long a new root is there before anything is signed under it: sources read their files every five seconds. */
+/** How long a new root is published before anything is signed under it: sources read their files every five seconds. */
 const propagationSeconds = 6;
 /** How often it is looked at what is due. */
 const tickMs = 200;
 
-/** Starts a trust domain on this machine. When it returns, all files and sockets are there. */
+/** Starts a trust domain on this machine. When it returns, all files and sockets exist. */
 export async function startDev(options: DevOptions, signal: AbortSignal): Promise<Dev> {
   const { folder, uid } = options;
   await checkNoneRuns(folder);
@@ -63,7 +63,7 @@ async function startIn(options: DevOptions, signal: AbortSignal): Promise<Dev> {
   const issueToken = createDevTokenService({ ...common, authorities, workloads, tokens });
   for (const name of options.workloads) await workloads.add(name);
 
-  // The files are there before gRPC and HTTP are even loaded, which takes a third of the time of the start.
+  // The files are written before gRPC and HTTP are even loaded, which takes a third of the time of the start.
   const { createKeySource, serveWorkloadApi } = await import('./workload-api.ts');
   const { serveTokenEndpoint } = await import('./token-endpoint.ts');
   const keys = createKeySource(trustDomain, authorities);

@@ -64,12 +64,12 @@ const bundleClauses: readonly BundleClause[] = [
 const commonKeyClauses: readonly KeyClause[] = [
   must(
     'Trust Domain and Bundle 4.2.1',
-    'kty is there',
+    'kty is present',
     ({ members: { kty } }) => typeof kty === 'string' || 'kty is missing',
   ),
   must(
     'Trust Domain and Bundle 4.2.2',
-    'use is there',
+    'use is present',
     ({ members: { use } }) => typeof use === 'string' || 'use is missing',
   ),
 ];
@@ -101,7 +101,7 @@ const x509KeyClauses: readonly KeyClause[] = [
   mustPublish(
     'X509-SVID 6.1',
     'an x509-svid key has no kid',
-    ({ members }) => !('kid' in members) || 'kid is there',
+    ({ members }) => !('kid' in members) || 'kid is present',
   ),
   mustPublish('X509-SVID 6.1', 'x5c has exactly one certificate', ({ members }) => {
     const { length } = x5cOf(members);

@@ -20,7 +20,7 @@ export type ErrorCode =
   | 'CERTIFICATE_INVALID'
   /** A pool Secret whose content cannot be used. */
   | 'POOL_INVALID'
-  /** A pool that is not there. */
+  /** A pool that does not exist. */
   | 'POOL_MISSING'
   /** A trust bundle that cannot be used. */
   | 'BUNDLE_INVALID'
@@ -42,7 +42,7 @@ export type ErrorCode =
   | 'FILE_UNWRITABLE'
   /** A program could not be made to reload its files: no such process, no permission, or its command failed. */
   | 'RELOAD_FAILED'
-  /** Something is there already and would have been overwritten. */
+  /** Something exists already and would have been overwritten. */
   | 'ALREADY_EXISTS'
   /** The API server answered with an error status. */
   | 'API_STATUS'

@@ -18,7 +18,7 @@ const debianPackages = ['libc6', 'libstdc++6', 'libgcc-s1'];
  * the signatures of Debian.
  *
  * @param libraries names of the libraries that Node needs here, such as `libc.so.6`
- * @param folder where the downloads are kept; a Node that is there already is used
+ * @param folder where the downloads are kept; a Node that was downloaded before is used
  */
 export async function fetchRuntime(
   root: string,

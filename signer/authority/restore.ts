@@ -13,7 +13,7 @@ import { makeActive } from './transitions.ts';
  * pool has is lost, neither a key nor a place in the bundles: certificates and tokens may be in use that only
  * those verify. The copy says which authority signs; the live pool does where the copy has none that still may.
  *
- * @param copy what is restored. live: what is there now, if anything. publishedSequence: the highest sequence that
+ * @param copy what is restored. live: the pool now, if there is one. publishedSequence: the highest sequence that
  *   was ever published, where it is known. now: seconds since the epoch.
  */
 export function restoredPool(

@@ -41,7 +41,7 @@ const confirmedWithinSeconds = 30;
 
 /**
  * The one check of everything that is written as a pool: its shape, its certificates and keys, and whether it can sign
- * at `now`. A pool that cannot sign may be what is wanted in an emergency: `pool` is there for that case only. A root that
+ * at `now`. A pool that cannot sign may be what is wanted in an emergency: `pool` is returned for that case only. A root that
  * was published too recently is no problem: it will be able to sign.
  */
 export function writablePool(

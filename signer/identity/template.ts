@@ -131,7 +131,7 @@ export function writtenPart(part: TemplatePart): string {
 }
 
 /**
- * The text of a template with its values. Each value has to be there, and can never add a part to the name: a label
+ * The text of a template with its values. Each value must exist, and can never add a part to the name: a label
  * `a/ns/other` would be another path. Never throws.
  *
  * @param separator what separates the parts of the name: `/` in a SPIFFE ID, `.` in a DNS name.

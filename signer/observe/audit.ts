@@ -52,7 +52,7 @@ export interface AuditRecord extends Partial<IssuedCertificate> {
   traceId?: string;
 }
 
-/** Who got, or did not get, something from the token endpoint. What belongs to a pod is there once that is proved. */
+/** Who got, or did not get, something from the token endpoint. The fields of the pod are set once the credential proves them. */
 export interface EndpointAuditRecord {
   event: 'token' | 'x509-svid';
   outcome: 'Issued' | 'Denied' | 'Wait';
@@ -79,7 +79,7 @@ export interface EndpointAuditRecord {
 /** A request for a JWT-SVID. */
 export interface TokenAuditRecord extends EndpointAuditRecord {
   event: 'token';
-  /** For whom the JWT-SVID is. Not there for a refusal: what was asked for then may be a secret in the wrong place. */
+  /** For whom the JWT-SVID is. Absent for a refusal: what was asked for then may be a secret in the wrong place. */
   audiences?: readonly string[];
   /** `jti` of the JWT-SVID. */
   tokenId?: string;

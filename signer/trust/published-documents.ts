@@ -30,7 +30,7 @@ export function spiffeBundleDocument(
   return json(printSpiffeBundle({ sequence, refreshHintSeconds, roots, jwtKeys }));
 }
 
-/** Our own first; what siblings have too is there once. */
+/** Our own first; what siblings also have occurs once. */
 function withSiblings<T>(own: readonly T[], others: readonly T[], nameOf: (each: T) => string): T[] {
   const names = new Set(own.map(nameOf));
   return [...own, ...others.filter((each) => !names.has(nameOf(each)))];

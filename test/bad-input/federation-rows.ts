@@ -176,7 +176,7 @@ export const federationBadInput: readonly BadInput[] = [
       'a server that closes the connection at once is refused',
     ],
     [
-      'an endpoint that is not there, or whose name has no address',
+      'an endpoint that does not exist, or whose name has no address',
       'a server that does not exist is refused',
       'a server whose name has no address is refused',
     ],

@@ -118,7 +118,7 @@ export const helperBadInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'to the helper: a volume or Workload API that is not there',
+    input: 'to the helper: a volume or Workload API that does not exist',
     verdict: 'it waits; with `--once`, it ends with 1 after 30 seconds',
     tests: [
       [failures, 'a helper that runs once ends with the reason if it cannot write in time'],

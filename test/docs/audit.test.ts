@@ -84,13 +84,13 @@ describe('the page on audit lines', () => {
     page = await readPage('docs/reference/metrics.md');
   });
 
-  /** The members in the rows of a table, and when each is there. */
+  /** The members in the rows of a table, and when each is present. */
   function table(title: string): Map<string, string> {
     const section = page.text.split(`\n### ${title}\n`)[1]?.split(/\n##+ /)[0] ?? '';
     const rows = [...section.matchAll(/^\| (`.+?`) \| ([^|]+) \|/gm)];
     return new Map(
-      rows.flatMap(([, names = '', there = '']) =>
-        [...names.matchAll(/`(\w+)`/g)].map(([, name]) => [name ?? '', there] as const),
+      rows.flatMap(([, names = '', present = '']) =>
+        [...names.matchAll(/`(\w+)`/g)].map(([, name]) => [name ?? '', present] as const),
       ),
     );
   }
@@ -145,7 +145,7 @@ describe('the page on audit lines', () => {
     const { certificate, ...waiting } = issued;
     assert.ok(certificate);
     report({ ...waiting, reason: 'PoolUnusable' }, undefined);
-    const always = [...table(title)].filter(([, there]) => there === 'always').map(([name]) => name);
+    const always = [...table(title)].filter(([, present]) => present === 'always').map(([name]) => name);
     const common = ['level', 'time', 'audit', 'replica'];
     assert.deepEqual(Object.keys(lines[1] ?? {}).sort(), [...common, ...always].sort());
   });

@@ -221,7 +221,7 @@ describe('a bundle of another publisher', () => {
   it('a bundle that violates a clause for publishers only is read, with that clause reported', () => {
     const x5c = [...(x509Key.x5c as string[]), 'AA=='];
     for (const [key, problem] of [
-      [{ ...x509Key, kid: 'a' }, 'kid is there'],
+      [{ ...x509Key, kid: 'a' }, 'kid is present'],
       [{ ...x509Key, x5c }, 'x5c has 2 elements'],
     ] as const) {
       assert.deepEqual(broken(checkBundleKey(key)), [problem]);

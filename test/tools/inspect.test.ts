@@ -351,7 +351,7 @@ describe('what `kubespiffe inspect` finds wrong', () => {
     assert.match(old.broken.join(), /^it expired \d+m(\d+s)? ago$/);
     const foreign = await judge(leaf.pem, '--trust-domain', 'other.example');
     assert.deepEqual(foreign.broken, ['the SPIFFE ID is not of the trust domain other.example']);
-    assert.deepEqual((await judge(root + root)).broken, ['it is there more than once']);
+    assert.deepEqual((await judge(root + root)).broken, ['it occurs more than once']);
   });
 
   it('inspect finds an answer to a request that breaks the rules of the API', async () => {
@@ -402,7 +402,7 @@ describe('what `kubespiffe inspect` finds wrong', () => {
     assert.equal(code, 1);
     for (const says of [
       'spiffe_sequence is missing',
-      'kid is there',
+      'kid is present',
       'x5c has 2 elements',
       'kid is missing',
       'kty is missing',

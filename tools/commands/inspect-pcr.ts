@@ -100,7 +100,7 @@ async function namedNow(
 
 /**
  * Reads a request in the version in which its key is to be seen: one of a kubelet before 1.36 shows none in v1.
- * @throws CliError API_NOT_SERVED, or API_STATUS for a request that is not there.
+ * @throws CliError API_NOT_SERVED, or API_STATUS for a request that does not exist.
  */
 async function getRequest(api: Transport, namespace: string, name: string): Promise<PodCertificateRequest> {
   let found: PodCertificateRequest | undefined;

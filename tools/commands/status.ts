@@ -38,7 +38,7 @@ export const status: AddCommand = (parent, terminal) =>
         const serverNow = serverClock(api);
         for (;;) {
           const overview = overviewOf(await readCluster(api, terminal, options, serverNow));
-          // Clears the screen after the answer is there, so that it does not flicker.
+          // Clears the screen after the answer has arrived, so that it does not flicker.
           if (seconds !== undefined && terminal.hasColor) terminal.out('\u001b[2J\u001b[H');
           if (options.output) printObject(terminal, options.output, overview);
           else printOverview(terminal, overview);

@@ -84,8 +84,8 @@ export function authoritySections(
     const notSigned = !isSignedBy(facts, facts) && 'it is not self-signed';
     findings.push(finding('should', 'SPIFFE bundle 4.1', 'it is self-signed', notSigned));
     if (certificates.length > 1) {
-      const problem = isRepeated && 'it is there more than once';
-      findings.push(finding('must', 'KEP-3257', 'it is there once', problem));
+      const problem = isRepeated && 'it occurs more than once';
+      findings.push(finding('must', 'KEP-3257', 'it occurs once', problem));
     }
     return { title, ...contentsOf(facts, context), findings };
   });

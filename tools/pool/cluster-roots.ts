@@ -13,7 +13,7 @@ export interface ClusterRoots {
   readonly roots: readonly CertificateFacts[];
   /** SHA-256 of each in hex; undefined where they could not be read. */
   readonly fingerprints: ReadonlySet<string> | undefined;
-  /** Since when those that were added to the bundle are there, in seconds since the epoch, by SHA-256, and JWT keys by `kid`. */
+  /** Since when the bundle shows each root (by SHA-256), and replicas serve each JWT key (by `kid`). Seconds since the epoch. */
   readonly addedAt: (now: number) => ReadonlyMap<string, number>;
   /** The JWT keys of the pool that the bundle was made from, by `kid`. */
   readonly kids: (now: number) => ReadonlySet<string>;

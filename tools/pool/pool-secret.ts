@@ -77,7 +77,7 @@ export async function deliverPool(
   if (dryRun !== 'client') {
     await withApi(options, terminal, async (api) => {
       const clock = serverClock(api);
-      // First whether it may be made at all: a Secret that is there is the likelier reason to stop.
+      // First whether it may be made at all: an existing Secret is the likelier reason to stop.
       await savePool(api, options, undefined, document, true);
       // Loaded here: it knows all signers, which takes time that a dry run needs not.
       const { requireTrustDomainOfSigners } = await import('../cluster/pool-trust-domain.ts');

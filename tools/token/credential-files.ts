@@ -18,7 +18,7 @@ const files: readonly { name: string; mode: number; content: (from: Credentials)
 ];
 
 /**
- * Writes key, chain and roots into a folder, which is made if it is not there. Each file is replaced as a whole, and
+ * Writes key, chain and roots into a folder, which is made if it does not exist. Each file is replaced as a whole, and
  * has its mode before anything is in it.
  *
  * @returns the paths. @throws CliError FILE_UNWRITABLE

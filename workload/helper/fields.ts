@@ -10,7 +10,7 @@ export interface Problem {
 
 /** Reads the keys of one object. What is wrong is added to the problems, and the value is then undefined. */
 export interface Fields {
-  /** Whether the key is there. */
+  /** Whether the key is present. */
   has(name: string): boolean;
   /** A text, not empty. */
   text(name: string): string | undefined;

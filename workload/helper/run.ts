@@ -26,7 +26,7 @@ export interface HelperNeeds {
 /** After a failure, and then twice as long each time. */
 const retryMs = 1_000;
 const longestRetryMs = 30_000;
-/** A program that starts beside the helper may not be there yet: so many failures of a reload are no problem, which is 7 s. */
+/** A program that starts beside the helper may not run yet: so many failures of a reload are no problem, which is 7 s. */
 const patientTries = 3;
 const unwritableHint = 'mount a folder that the helper may write to, such as an emptyDir with medium Memory';
 /** A longer timer would fire at once. */

@@ -35,7 +35,7 @@ interface Parts {
 /**
  * Opens the source of a configuration, with as much as its files need.
  *
- * @throws KubespiffeError if nothing valid is there at the start.
+ * @throws KubespiffeError if it finds nothing valid at the start.
  */
 export async function openSource({ source, files }: HelperConfig, needs: SourceNeeds): Promise<HelperSource> {
   const has = (...kinds: readonly string[]) => files.some(({ content }) => kinds.includes(content.kind));

@@ -17,7 +17,7 @@ export function checkAudiences(
   if (wanted.length > policy.maxAudiences) {
     return refuse('AudienceTooMany', String(policy.maxAudiences));
   }
-  if (new Set(wanted).size !== wanted.length) return refuse('AudienceMalformed', 'is there twice');
+  if (new Set(wanted).size !== wanted.length) return refuse('AudienceMalformed', 'occurs more than once');
   for (const audience of wanted) {
     if (audience.length > maxAudienceLength) {
       return refuse('AudienceMalformed', `is longer than ${maxAudienceLength} characters`);
