@@ -153,12 +153,23 @@ export const helperBadInput: readonly BadInput[] = [
     ],
   },
   {
-    input: 'to the helper: a password file that is missing, empty or not UTF-8',
+    input: 'to the helper: a password file that is missing, empty, not UTF-8 or longer than 1024 bytes',
     verdict: 'the other files are written',
     tests: [
       [failures, 'the helper writes the other files if a password file is missing'],
       [failures, 'the helper writes the other files if a password file is empty'],
       [failures, 'the helper writes the other files if a password file is not UTF-8'],
+      [failures, 'the helper writes the other files if a password file has 1025 bytes'],
+      [failures, 'the helper writes the other files if a password file has 513 letters of two bytes'],
+    ],
+  },
+  {
+    input: 'to the helper: a password in its configuration that is empty or longer than 1024 bytes',
+    verdict: 'the helper does not start',
+    tests: [
+      [configuration, 'a configuration of the helper is refused with a password of a byte order mark alone'],
+      [configuration, 'a configuration of the helper is refused with a password of 1025 bytes'],
+      [configuration, 'a configuration of the helper is refused with a password of 513 letters of two bytes'],
     ],
   },
   {

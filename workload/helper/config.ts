@@ -38,7 +38,7 @@ export type Content =
   /** JWK sets of all trust domains in the form of spiffe-helper: a JSON object of base64, by trust domain. */
   | { readonly kind: 'jwtBundles' };
 
-/** A password, or the file that has it in its first line. */
+/** A password that `passwordOf` has returned, or the file that has one in its first line. */
 export type Password = { readonly text: string } | { readonly file: string };
 
 export interface FileConfig {

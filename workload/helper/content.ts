@@ -4,6 +4,7 @@ import { publicJwkOf } from '../../spiffe/jwk.ts';
 import type { TrustBundle } from '../trust-bundle.ts';
 import type { Content, Password } from './config.ts';
 import { keystoreOf, type Material, pemOf, truststoreOf } from './material.ts';
+import { passwordDemand, passwordOf } from './password.ts';
 import type { Pkcs12Content } from './pkcs12.ts';
 import type { HelperSource } from './source.ts';
 
@@ -60,7 +61,7 @@ function pkcs12Renderer(password: Password, contentOf: (material: Material) => P
 }
 
 async function readPassword(password: Password): Promise<string> {
-  if ('text' in password) return withoutMark(password.text);
+  if ('text' in password) return password.text;
   const { file } = password;
   let text: string;
   try {
@@ -69,16 +70,14 @@ async function readPassword(password: Password): Promise<string> {
     const reason = (error as NodeJS.ErrnoException).code ?? messageOf(error);
     throw new KubespiffeError('CONFIG_INVALID', `the password file ${file} cannot be read (${reason})`);
   }
-  const [line = ''] = withoutMark(text).split(/\r?\n/, 1);
-  if (line !== '' && line.length <= 1_024 && !/[\0\uFFFD]/.test(line)) return line;
-  const hint = 'write a password in UTF-8, of at most 1024 characters, in its first line';
+  const [line = ''] = text.split(/\r?\n/, 1);
+  const secret = passwordOf(line);
+  if (secret !== undefined) return secret;
+  const hint = `write ${passwordDemand} in its first line`;
   throw new KubespiffeError('CONFIG_INVALID', `the password file ${file} has no password that can be used`, {
     hint,
   });
 }
-
-/** A byte order mark is no part of a text. */
-const withoutMark = (text: string): string => text.replace(/^\uFEFF+/, '');
 
 async function tokenOf({ tokens }: HelperSource, audience: readonly string[]): Promise<Rendered> {
   if (!tokens) throw new TypeError('a source without tokens');

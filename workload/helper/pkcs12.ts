@@ -28,7 +28,8 @@ const types = {
  * Writes a PKCS#12 file (RFC 7292): PBES2 with AES-256-CBC for the key, HMAC with SHA-256 over all. OpenSSL 1.1 and Java 8u301
  * and later read it, Java also as a keystore of type JKS. Certificates are not secret and are not encrypted.
  *
- * @param password any text, also empty or beyond ASCII, that does not begin with a byte order mark: pkijs removes one.
+ * @param password what `passwordOf` returns, also beyond ASCII. A longer one gives a key that no one can decrypt, and pkijs removes a
+ * byte order mark.
  */
 export async function encodePkcs12({ key, trusted = [] }: Pkcs12Content, password: string): Promise<Buffer> {
   const ofKey = key && [attribute(types.localKeyId, octets(Uint8Array.of(1))), friendlyName(key.alias)];

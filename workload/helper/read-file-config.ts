@@ -1,5 +1,6 @@
 import { type Content, type FileConfig, type Password, type PemPart, pemParts } from './config.ts';
 import type { Fields } from './fields.ts';
+import { passwordDemand, passwordOf } from './password.ts';
 
 /** The contents that are a file of their own, and cannot be joined with others. */
 const whole: Readonly<Record<Exclude<Content['kind'], 'pem'>, (fields: Fields) => Content>> = {
@@ -64,7 +65,12 @@ function readPassword(fields: Fields): Password {
       'is required: a file with the password in its first line, or else password',
     );
   }
-  return file === undefined ? { text: text ?? '' } : { file };
+  if (file !== undefined) return { file };
+  const secret = passwordOf(text ?? '');
+  if (text !== undefined && secret === undefined) {
+    fields.problem('password', `cannot be used; write ${passwordDemand}, or passwordFile`);
+  }
+  return { text: secret ?? '' };
 }
 
 export function readAudience(fields: Fields, key: string): readonly string[] {

@@ -53,6 +53,20 @@ const wrong: readonly (readonly [string, string, string])[] = [
     'files[0].content has "keystore"',
   ],
   ['a keystore without password', ours.replace('chain', 'keystore'), 'files[0].passwordFile is required'],
+  ...(
+    [
+      ['1025 bytes', 'a'.repeat(1_025)],
+      ['513 letters of two bytes', 'é'.repeat(513)],
+      ['a byte order mark alone', '\uFEFF'],
+    ] as const
+  ).map(
+    ([what, password]) =>
+      [
+        `a password of ${what}`,
+        ours.replace('chain', `keystore, password: "${password}"`),
+        'files[0].password cannot be used; write a password of 1 to 1024 bytes in UTF-8',
+      ] as const,
+  ),
   [
     'a mode in decimal digits',
     ours.replace('chain', 'chain, mode: 420'),
@@ -155,6 +169,13 @@ describe('a configuration of the helper', () => {
       tokenEndpoint: undefined,
       tokenFile: undefined,
     });
+  });
+
+  it('a password in a configuration of the helper has up to 1024 bytes, without its byte order mark', async () => {
+    const password = 'é'.repeat(512);
+    const content = `keystore, password: "\uFEFF${password}"`;
+    const { config } = await parseConfig('h', ours.replace('chain', content));
+    assert.deepEqual(config.files[0].content, { kind: 'keystore', password: { text: password } });
   });
 
   it('any text as configuration is read, or ends in CONFIG_INVALID', async () => {

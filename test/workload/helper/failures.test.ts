@@ -209,6 +209,8 @@ describe('kubespiffe helper', () => {
     ['is missing', undefined],
     ['is empty', '\nsecond line'],
     ['is not UTF-8', Buffer.from([0xff, 0xfe, 0x41])],
+    ['has 1025 bytes', 'a'.repeat(1_025)],
+    ['has 513 letters of two bytes', 'é'.repeat(513)],
   ] as const) {
     it(`the helper writes the other files if a password file ${what}`, async () => {
       const file = join(shop.folder, `password-${what.replaceAll(' ', '-')}`);

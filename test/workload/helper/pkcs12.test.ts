@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { passwordOf } from '../../../workload/helper/password.ts';
 import { encodePkcs12, type Pkcs12Content } from '../../../workload/helper/pkcs12.ts';
 import { makeCa } from '../../spiffe/pki/authorities.ts';
 import { subjectKeyNames } from '../../spiffe/pki/keys.ts';
@@ -28,6 +29,19 @@ describe('a PKCS#12 file', () => {
       assert.match(stderr, /PBES2, PBKDF2, AES-256-CBC, .*hmacWithSHA256/);
       assert.ok(stdout.includes(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string), stdout);
       assert.ok(stdout.includes(ca.pem));
+    });
+  }
+
+  for (const [what, password] of [
+    ['1024 letters of one byte', 'a'.repeat(1_024)],
+    ['512 letters of two bytes', 'é'.repeat(512)],
+  ] as const) {
+    it(`a PKCS#12 file with the longest password, ${what}, gives OpenSSL its key`, async () => {
+      assert.equal(passwordOf(password), password);
+      assert.equal(passwordOf(`${password}a`), undefined);
+      const { privateKey } = (await makeCa()).key;
+      const { stdout, stderr } = await read({ key: { alias: 'a', privateKey, chain: [] } }, password);
+      assert.ok(stdout.includes(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string), stderr);
     });
   }
 
