@@ -11,7 +11,7 @@ import type { Seconds } from '../spiffe/pki/time.ts';
 export interface Delays {
   /** How long a root or key is published before it signs, and how long one that was tainted stays published. */
   readonly propagationSeconds: number;
-  /** The longest life of what an authority has signed. */
+  /** The maximum lifetime of what an authority has signed. */
   readonly lifetimeSeconds: number;
 }
 

@@ -12,7 +12,7 @@ import type { ServiceAccountTokens } from './service-account-token.ts';
 import { identifyIn, type Workloads } from './workloads.ts';
 
 const maxAudiences = 10;
-/** In seconds. Receivers allow for clocks that are a minute apart, so a shorter life would show nothing. */
+/** In seconds. Receivers allow for clocks that are a minute apart, so a shorter lifetime would show nothing. */
 const tokenLifetimes = { min: 60, max: 3_600 } as const;
 
 /** How long JWT-SVIDs live: as long as certificates, within bounds. In seconds. */

@@ -34,7 +34,7 @@ export interface BundlesRead {
   readonly problems: readonly KubespiffeError[];
 }
 
-/** Certificates are renewed at half of their life. When less than this part is left, renewal does not work. */
+/** Certificates are renewed at half of their lifetime. When less than this part is left, renewal does not work. */
 const lateFraction = 0.25;
 
 /**

@@ -31,7 +31,7 @@ export interface AuthorityRecord {
   readonly verifiedAt?: string;
   readonly publishedAt?: string;
   readonly activatedAt?: string;
-  /** Since when it no longer signs: what it signed ends at the latest a longest lifetime after that. */
+  /** Since when it no longer signs: what it signed ends at the latest one maximum lifetime after that. */
   readonly deactivatedAt?: string;
 }
 

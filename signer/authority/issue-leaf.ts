@@ -14,7 +14,7 @@ export interface Validity {
 /** Backdating of notBefore: peers' clocks may be behind, and the API server allows less than 5 min. */
 const backdateSeconds = 120;
 
-/** Where a leaf of `now` begins to be valid. What lies before `now` counts towards its life as well. */
+/** Where a leaf of `now` begins to be valid. What lies before `now` counts towards its lifetime as well. */
 export function leafNotBefore(now: Seconds, authorityNotBefore: Seconds): Seconds {
   return Math.max(now - backdateSeconds, authorityNotBefore);
 }

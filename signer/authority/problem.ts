@@ -28,7 +28,7 @@ export type PoolProblemReason =
   | 'KeyUnavailable'
   /** The view of the pool was not confirmed by the API server for too long. */
   | 'PoolUnconfirmed'
-  /** Less than an hour is left, which is the shortest life a certificate may have. */
+  /** Less than an hour is left, which is the minimum lifetime of a certificate. */
   | 'AuthorityExpiring';
 
 /** What is wrong, where, and what to do. None of it ever holds key material. */

@@ -18,7 +18,7 @@ export type SignedUntil = ReadonlyMap<string, Seconds>;
 /** So far beyond what is about to be signed T is raised, in seconds. */
 export const signedUntilStepSeconds = 600;
 
-/** The longest lifetime that a signer can be configured for: 91 days, which Kubernetes allows at most. */
+/** The maximum lifetime that a signer can be configured for: 91 days, which Kubernetes allows at most. */
 export const longestCertificateSeconds = 91 * 86_400;
 /** The longest jwtLifetime. */
 const longestJwtSeconds = 3_600;

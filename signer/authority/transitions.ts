@@ -236,7 +236,7 @@ export function neededUntil(
 /**
  * The same for what the authority signed itself. The record of the pool says it where it has an entry. It is final once no
  * replica signs with an old view of the pool. Without an entry it follows from when the authority stopped signing, and from
- * the longest lifetime. So it does for an anchor without a key: its entry says nothing of the CAs below it, which are in
+ * the maximum lifetime. So it does for an anchor without a key: its entry says nothing of the CAs below it, which are in
  * another pool. A retired authority had its key.
  */
 function ownUntil(

@@ -3,7 +3,7 @@ import { leafNotBefore, type Validity } from '../authority/issue-leaf.ts';
 import { minCertificateSeconds } from '../kube/types.ts';
 
 export interface LeafPolicy {
-  /** Longest lifetime, notBefore to notAfter. */
+  /** Maximum lifetime, notBefore to notAfter. */
   readonly maxLifetimeSeconds: number;
   /** Part of the lifetime after which kubelet is asked to renew, 0 to 1. */
   readonly refreshFraction: number;
@@ -26,7 +26,7 @@ const kubeletDelaySeconds = 420;
 /**
  * The validity of a leaf. Backdating counts towards the lifetime (notAfter - notBefore <= maxExpirationSeconds),
  * so notAfter follows from notBefore. Neither end lies outside the authority's own validity: a chain that is
- * valid for a part of the time only would fail in the middle of a leaf's life.
+ * valid for a part of the time only would fail in the middle of a leaf's lifetime.
  *
  * Returns undefined where the authority is not valid yet, or less than an hour can be given: the API server
  * would refuse the certificate, so the caller waits for another authority.

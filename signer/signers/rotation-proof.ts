@@ -11,7 +11,7 @@ const readEveryMs = 600_000;
 
 /**
  * What the record of a pool proves: until when old authorities are needed. Before it was read, and without entries in it, the
- * longest lifetimes count, so a rotation waits for longer and nothing else.
+ * maximum lifetimes count, so a rotation waits for longer and nothing else.
  *
  * @param onRead called when the proof may have changed.
  */

@@ -90,10 +90,10 @@ describe('the time until which an authority is needed', () => {
   it('a JWT key is needed also for the clock tolerance of verifiers', () => {
     assert.equal(needed(retiring(jwt, now - day), now + 60), now + 60 + 300 + 30);
   });
-  it('an authority without an entry in the record is needed for the longest lifetime', () => {
+  it('an authority without an entry in the record is needed for the maximum lifetime', () => {
     assert.equal(needed(retiring(ca, now - day), undefined), now + 6 * day + 30);
   });
-  it('a carried root is needed for the longest lifetime, because CAs below it may have signed', () => {
+  it('a carried root is needed for the maximum lifetime, because CAs below it may have signed', () => {
     const { privateKey: _, ...anchor } = retiring(ca, now - day);
     assert.equal(needed(anchor, now - 10 * day), now + 6 * day + 30);
   });

@@ -30,7 +30,7 @@ export async function readProof(
   } catch (error) {
     if (!isForbidden(error)) throw error;
     const what = `the record ${pool.namespace}/${signedUntilName(pool.name)} cannot be read`;
-    terminal.err(`warning: ${what}, so the longest lifetimes are assumed: ${printable(error.message)}\n`);
+    terminal.err(`warning: ${what}, so the maximum lifetimes are assumed: ${printable(error.message)}\n`);
     return () => undefined;
   }
 }
@@ -48,7 +48,7 @@ export async function beginRecord(
   } catch (error) {
     if (!isForbidden(error)) throw error;
     const what = `the record ${pool.namespace}/${signedUntilName(pool.name)} cannot be written`;
-    const so = 'so the new authority counts as if it had signed for the longest lifetimes before';
+    const so = 'so it is assumed that the new authority has signed with the maximum lifetimes';
     terminal.err(`warning: ${what}, ${so}: ${printable(error.message)}\n`);
   }
 }

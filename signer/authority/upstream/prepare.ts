@@ -12,7 +12,7 @@ import type { Upstream } from './upstream.ts';
  * at any point and be taken again. A request that a person made, for an offline root perhaps, is left alone. The answer has to end in a root that the pool has, and to last for certificates of
  * full length: the rotation would ask for another one at once.
  *
- * @param facts.certificateSeconds the longest lifetime of the certificates that the CA is to sign.
+ * @param facts.certificateSeconds the maximum lifetime of the certificates that the CA is to sign.
  * @throws what the preparation of an authority throws.
  */
 export async function takeUpstreamStep(

@@ -9,7 +9,7 @@ import { expiryOf } from './mint-jwt.ts';
 
 /** Times in whole seconds since the epoch. */
 export interface MintedX509Svid extends IssuedLeaf {
-  /** Half of the life that is left: from then on the pod asks for another. */
+  /** When half of the lifetime that is left has passed. From then on the pod asks for another. */
   readonly refreshAt: number;
 }
 
