@@ -1,7 +1,6 @@
 import { defaultJwtPropagation, jwtPropagationSeconds } from '../authority/may-sign.ts';
 import type { Timing } from '../authority/ready.ts';
 import type { RotationPolicy } from '../authority/rotation-policy.ts';
-import type { SignerConfig } from './config.ts';
 import type { TokenConfig } from './endpoints.ts';
 import type { ValuesOf } from './settings.ts';
 import type { rotationSettings } from './signer-settings.ts';
@@ -33,7 +32,7 @@ export function resolveRotation(values: ValuesOf<typeof rotationSettings>) {
 
 /** How long things take for a signer with these settings. */
 export function timingOf(
-  signer: Pick<SignerConfig, 'maxLifetimeSeconds' | 'rootPropagationSeconds'>,
+  signer: { readonly maxLifetimeSeconds: number; readonly rootPropagationSeconds: number },
   token: TokenConfig | undefined,
 ): Timing {
   return {
