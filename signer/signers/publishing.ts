@@ -1,13 +1,9 @@
 import type { LastPublished } from '../authority/holder.ts';
 import type { PoolView } from '../authority/view.ts';
-import { createInformer, type Informer } from '../kube/informer.ts';
+import { createInformer } from '../kube/informer.ts';
 import { ownRank } from '../kube/ranking.ts';
 import { bundleName, bundlesOf } from '../trust/bundle.ts';
-import {
-  type ConfigMapPublisher,
-  type ConfigMapPublisherNeeds,
-  createConfigMapPublisher,
-} from '../trust/configmap-publisher.ts';
+import { type ConfigMapPublisherNeeds, createConfigMapPublisher } from '../trust/configmap-publisher.ts';
 import { bundleVisibility, lastPublished, poolBundles } from '../trust/pool-bundles.ts';
 import { followBundleMark } from '../trust/publication.ts';
 import { decisiveVisibility } from '../trust/root-visibility.ts';
@@ -15,13 +11,7 @@ import { configMapsNamed, optedInNamespaces } from '../trust/roots-configmap.ts'
 import { withoutFederation } from '../trust/siblings.ts';
 import { createTrustBundlePublisher } from '../trust/trust-bundle-publisher.ts';
 import type { SignerProfile, SignerSettings } from './profile.ts';
-import type { Shared } from './shared.ts';
-
-/** The ConfigMaps with the roots of a pool. */
-export interface RootsConfigMaps {
-  readonly publisher: ConfigMapPublisher;
-  readonly informers: readonly Informer<unknown>[];
-}
+import type { RootsConfigMaps, Shared } from './shared.ts';
 
 /** Follows the bundles of a signer; they say as well what was published last. */
 export function followBundles(signerName: string, settings: SignerSettings, shared: Shared) {

@@ -15,8 +15,8 @@ import type { Audit } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
 import type { StartSpan } from '../observe/span.ts';
+import type { ConfigMapPublisher } from '../trust/configmap-publisher.ts';
 import type { FederationView } from '../trust/siblings.ts';
-import type { RootsConfigMaps } from './publishing.ts';
 
 /** What all signers of a replica use together. */
 export interface Shared extends InformerNeeds {
@@ -49,4 +49,10 @@ export interface Shared extends InformerNeeds {
   readonly startSpan: StartSpan | undefined;
   readonly randomBytes: (count: number) => Uint8Array;
   readonly time: Time;
+}
+
+/** The ConfigMaps with the roots of a pool. */
+export interface RootsConfigMaps {
+  readonly publisher: ConfigMapPublisher;
+  readonly informers: readonly Informer<unknown>[];
 }
