@@ -1,4 +1,5 @@
-import { type EventRecorder, podWarning, type RecordedEvent } from '../kube/events.ts';
+import type { RecordedEvent } from '../kube/event-backlog.ts';
+import { type EventRecorder, podWarning } from '../kube/events.ts';
 import { type Audit, type AuditRecord, auditOutcome, type IssuedCertificate } from '../observe/audit.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';

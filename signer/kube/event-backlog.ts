@@ -1,5 +1,17 @@
-import type { RecordedEvent } from './events.ts';
 import type { Time } from './time.ts';
+import type { ObjectReference } from './types.ts';
+
+export interface RecordedEvent {
+  /** Events of one key and note become one Event whose series counts them. */
+  readonly key: string;
+  readonly regarding: ObjectReference;
+  readonly related?: ObjectReference;
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: string;
+  readonly action: string;
+  /** For people; cut to 1024 bytes, which is what the API takes. */
+  readonly note: string;
+}
 
 /** Events of one key and note. They are one Event in the cluster, whose series counts them. */
 export interface Series {

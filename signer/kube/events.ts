@@ -2,34 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { messageOf } from '../../spiffe/errors.ts';
 import type { Log } from '../observe/log.ts';
 import { ApiStatusError } from './api-error.ts';
-import { createEventBacklog, lastIntervalMs, type Series } from './event-backlog.ts';
+import { createEventBacklog, lastIntervalMs, type RecordedEvent, type Series } from './event-backlog.ts';
 import { createLimiter } from './limiter.ts';
 import { microTime } from './micro-time.ts';
 import { cutName } from './short-name.ts';
 import { pauseWith, type Time } from './time.ts';
 import type { Transport } from './transport.ts';
-
-/** An object that an Event is about. */
-export interface ObjectReference {
-  readonly apiVersion: string;
-  readonly kind: string;
-  /** Empty for an object of the cluster, whose Events are in the namespace default. */
-  readonly namespace: string;
-  readonly name: string;
-  readonly uid: string;
-}
-
-export interface RecordedEvent {
-  /** Events of one key and note become one Event whose series counts them. */
-  readonly key: string;
-  readonly regarding: ObjectReference;
-  readonly related?: ObjectReference;
-  readonly type: 'Normal' | 'Warning';
-  readonly reason: string;
-  readonly action: string;
-  /** For people; cut to 1024 bytes, which is what the API takes. */
-  readonly note: string;
-}
+import type { ObjectReference } from './types.ts';
 
 export interface EventRecorderNeeds {
   readonly transport: Transport;

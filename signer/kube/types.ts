@@ -127,6 +127,16 @@ export interface Lease {
   };
 }
 
+/** An object that an Event is about. */
+export interface ObjectReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  /** Empty for an object of the cluster, whose Events are in the namespace default. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
 /** meta/v1 Status: the body of an error answer. */
 export interface Status {
   kind?: string;

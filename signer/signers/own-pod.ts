@@ -1,4 +1,5 @@
-import type { EventRecorder, RecordedEvent } from '../kube/events.ts';
+import type { RecordedEvent } from '../kube/event-backlog.ts';
+import type { EventRecorder } from '../kube/events.ts';
 import type { PodFacts } from '../kube/pods.ts';
 import type { Store } from '../kube/store.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { createReporter, type Report, type Reported } from '../../signer/issuance/report.ts';
-import type { RecordedEvent } from '../../signer/kube/events.ts';
+import type { RecordedEvent } from '../../signer/kube/event-backlog.ts';
 import type { AuditRecord } from '../../signer/observe/audit.ts';
 import type { Logger } from '../../signer/observe/log.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { createEventRecorder, cutBytes, type RecordedEvent } from '../../signer/kube/events.ts';
+import type { RecordedEvent } from '../../signer/kube/event-backlog.ts';
+import { createEventRecorder, cutBytes } from '../../signer/kube/events.ts';
 import { createFakeTime, settle } from './fake-time.ts';
 import { createScriptedApi } from './scripted-api.ts';
 

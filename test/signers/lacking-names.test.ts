@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { createServices } from '../../signer/identity/services.ts';
-import type { RecordedEvent } from '../../signer/kube/events.ts';
+import type { RecordedEvent } from '../../signer/kube/event-backlog.ts';
 import { labelIndex } from '../../signer/kube/label-index.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { ranking } from '../../signer/kube/ranking.ts';

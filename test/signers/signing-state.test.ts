@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { RecordedEvent } from '../../signer/kube/events.ts';
+import type { RecordedEvent } from '../../signer/kube/event-backlog.ts';
 import { createMetrics } from '../../signer/observe/metrics.ts';
 import { createSigningState, type SigningProblem } from '../../signer/signers/signing-state.ts';
 import { timeWith } from '../kube/fake-time.ts';
