@@ -10,7 +10,8 @@ import {
   readText,
 } from '../kube/field-readers.ts';
 import { type LabelSelector, readLabelSelector } from '../kube/label-selector.ts';
-import type { RegistrationKind } from './registration.ts';
+
+export type RegistrationKind = 'WorkloadRegistration' | 'ClusterWorkloadRegistration';
 
 /** How each field of the spec is read. */
 const readers = {
@@ -40,6 +41,7 @@ export type RegistrationFields = FieldsOf<typeof readers>;
 const maxTeamPriority = 1000;
 
 const ofClusterKind: ReadonlySet<string> = new Set<RegistrationField>(['namespaceSelector', 'matchAllPods']);
+
 /**
  * Reads the fields of a spec, each by itself.
  *

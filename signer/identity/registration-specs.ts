@@ -5,7 +5,8 @@ import type { Labels } from '../kube/label-selector.ts';
 import type { ApiResource } from '../kube/resources.ts';
 import { metadataFields, type Namespace } from '../kube/types.ts';
 import { type RegistrationPolicy, readPolicy } from './guard-rails.ts';
-import { type Registration, type RegistrationKind, readRegistration } from './registration.ts';
+import { type Registration, readRegistration } from './registration.ts';
+import type { RegistrationKind } from './registration-fields.ts';
 import type { TemplateContext } from './registration-grant.ts';
 
 /** The only ClusterRegistrationPolicy that counts. */

@@ -1,10 +1,8 @@
 import { isJsonObject } from '../../spiffe/json.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
 import { type LabelSelector, selectsAll } from '../kube/label-selector.ts';
-import { type RegistrationFields, readFields } from './registration-fields.ts';
+import { type RegistrationFields, type RegistrationKind, readFields } from './registration-fields.ts';
 import { type ReadGrant, readGrant, type TemplateContext } from './registration-grant.ts';
-
-export type RegistrationKind = 'WorkloadRegistration' | 'ClusterWorkloadRegistration';
 
 /** Which pods a registration is for. All of it must hold. */
 export interface PodSelection {

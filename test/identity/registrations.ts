@@ -1,11 +1,8 @@
 import { type RegistrationPolicy, readPolicy } from '../../signer/identity/guard-rails.ts';
 import type { Identity } from '../../signer/identity/identify.ts';
 import { registeredName } from '../../signer/identity/registered-name.ts';
-import {
-  type Registration,
-  type RegistrationKind,
-  readRegistration,
-} from '../../signer/identity/registration.ts';
+import { type Registration, readRegistration } from '../../signer/identity/registration.ts';
+import type { RegistrationKind } from '../../signer/identity/registration-fields.ts';
 import type { NamedPod } from '../../signer/identity/resolve.ts';
 import type { PodFacts } from '../../signer/kube/pods.ts';
 import { aPod } from '../issuance/examples.ts';

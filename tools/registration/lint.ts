@@ -3,10 +3,9 @@ import { registeredName } from '../../signer/identity/registered-name.ts';
 import {
   nameOfRegistration,
   type Registration,
-  type RegistrationKind,
   readRegistration,
 } from '../../signer/identity/registration.ts';
-import { readFields } from '../../signer/identity/registration-fields.ts';
+import { type RegistrationKind, readFields } from '../../signer/identity/registration-fields.ts';
 import type { TemplateContext } from '../../signer/identity/registration-grant.ts';
 import { policyName } from '../../signer/identity/registration-specs.ts';
 import type { NamedPod } from '../../signer/identity/resolve.ts';
