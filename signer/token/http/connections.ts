@@ -6,23 +6,7 @@ import type { Time } from '../../kube/time.ts';
 import { addressOf } from './address.ts';
 import { gate } from './gate.ts';
 import { createHandshakeTurns } from './handshakes.ts';
-
-/** How many connections, or handshakes, a server has at most. */
-export interface ConnectionLimits {
-  readonly total: number;
-  /** From one address, so that no single client can have them all. */
-  readonly perAddress: number;
-}
-
-/** What a server that asks for client certificates takes of them. */
-export interface ClientCertificateLimits {
-  /** Under way at once. */
-  readonly handshakes: ConnectionLimits;
-  /** That a connection may have sent when its handshake is over: the certificates, and what it has sent since. */
-  readonly handshakeBytes: number;
-  /** For a connection beyond that, as many new connections of its address are given up. */
-  readonly costOfExcess: number;
-}
+import type { ClientCertificateLimits, ConnectionLimits } from './limits.ts';
 
 /**
  * Why a connection was not let in: too many are open, of all or of its address, or it opens them too fast; it did not

@@ -1,4 +1,4 @@
-import type { ConnectionLimits } from './connections.ts';
+import type { ConnectionLimits } from './limits.ts';
 
 /**
  * Gives connections their turn for the TLS handshake. Until a handshake is over OpenSSL keeps everything that the peer sends as

@@ -1,7 +1,22 @@
-import type { ClientCertificateLimits, ConnectionLimits } from './connections.ts';
-
 export const maxBodyBytes = 64 * 1024;
 export const maxHeaderBytes = 16 * 1024;
+
+/** How many connections, or handshakes, a server has at most. */
+export interface ConnectionLimits {
+  readonly total: number;
+  /** From one address, so that no single client can have them all. */
+  readonly perAddress: number;
+}
+
+/** What a server that asks for client certificates takes of them. */
+export interface ClientCertificateLimits {
+  /** Under way at once. */
+  readonly handshakes: ConnectionLimits;
+  /** That a connection may have sent when its handshake is over: the certificates, and what it has sent since. */
+  readonly handshakeBytes: number;
+  /** For a connection beyond that, as many new connections of its address are given up. */
+  readonly costOfExcess: number;
+}
 
 /** What one client, and all of them together, may use of a listener. Times in milliseconds. */
 export interface HttpLimits {
