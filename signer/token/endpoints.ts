@@ -1,19 +1,10 @@
 import { messageOf } from '../../spiffe/errors.ts';
-import type { PoolView } from '../authority/view.ts';
 import type { EndpointConfig } from '../config/endpoints.ts';
-import type { Identify } from '../identity/identify.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import { createLimiter } from '../kube/limiter.ts';
-import type { PodFacts, PodReader } from '../kube/pods.ts';
-import type { Store } from '../kube/store.ts';
-import type { Time } from '../kube/time.ts';
-import type { Transport } from '../kube/transport.ts';
 import type { Audit } from '../observe/audit.ts';
-import type { Logger } from '../observe/log.ts';
-import type { Metrics } from '../observe/metrics.ts';
 import type { RefusalCode } from '../observe/refusals.ts';
 import type { StartSpan } from '../observe/span.ts';
-import type { Publication } from '../trust/publication.ts';
 import { addBundleRoutes, createBundles } from './http/bundle-routes.ts';
 import { filedCertificates, ownCertificates } from './http/certificate-source.ts';
 import { addDocumentRoutes, createDocuments, openApiOf } from './http/document-routes.ts';
@@ -26,39 +17,18 @@ import type { tlsOptions } from './http/tls.ts';
 import { addTokenRoutes } from './http/token-routes.ts';
 import { addX509Routes } from './http/x509-routes.ts';
 import { createTokenReporter } from './report.ts';
-import { learnServices, type Services } from './services.ts';
-import type { X509ServiceNeeds } from './svid/x509-service.ts';
+import { learnServices, type ServiceParts, type Services } from './services.ts';
 
-export interface EndpointNeeds {
+export interface EndpointNeeds extends Omit<ServiceParts, 'settings' | 'onWaiting'> {
   readonly settings: EndpointConfig;
-  readonly trustDomain: string;
-  readonly transport: Transport;
-  /** Our own credential for the API server. */
-  readonly authorization: () => Promise<string | undefined>;
-  readonly pods: Store<PodFacts>;
-  readonly podReader?: PodReader;
-  readonly pool: PoolView;
-  /** What the documents are made from. */
-  readonly publication: () => Publication | undefined;
-  /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
-  readonly authority: X509ServiceNeeds['authority'];
-  readonly profile: X509ServiceNeeds['profile'];
-  readonly identify: Identify;
   /** JSON of the bundles of federated trust domains by their names. */
   readonly peers: () => ReadonlyMap<string, string>;
-  /** Which of them a caller gets whose registration names none. */
-  readonly federateByDefault: 'all' | 'none';
-  readonly clockProblem: () => string | undefined;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly audit: Audit;
-  readonly metrics: Metrics;
-  readonly log: Logger;
   /** Undefined where traces are off. */
   readonly startSpan?: StartSpan | undefined;
   /** Says whether a listener serves, and why not. */
   readonly onState: (listener: ListenerName, serves: boolean, reason: string) => void;
-  readonly time: Time;
-  readonly randomBytes: (count: number) => Uint8Array;
 }
 
 /** The listeners; each is configured by settings of its own. */

@@ -1,7 +1,16 @@
 import { randomUUID } from 'node:crypto';
+import type { PoolView } from '../authority/view.ts';
 import type { TokenConfig } from '../config/endpoints.ts';
 import { jwtPropagationOf } from '../config/rotation.ts';
+import type { Identify } from '../identity/identify.ts';
 import { createLimiter } from '../kube/limiter.ts';
+import type { PodFacts, PodReader } from '../kube/pods.ts';
+import type { Store } from '../kube/store.ts';
+import type { Time } from '../kube/time.ts';
+import type { Transport } from '../kube/transport.ts';
+import type { Logger } from '../observe/log.ts';
+import type { Metrics } from '../observe/metrics.ts';
+import type { Publication } from '../trust/publication.ts';
 import { rootsPem } from '../trust/published-documents.ts';
 import { learnApiServerFacts } from './caller/api-server.ts';
 import { createAuthenticator } from './caller/authenticate.ts';
@@ -12,18 +21,36 @@ import { createIssuers } from './caller/issuers.ts';
 import { isHeardFrom } from './caller/pods.ts';
 import { createRecent } from './caller/recent.ts';
 import { createReviewCache, type ReviewCache } from './caller/review-cache.ts';
-import type { EndpointNeeds } from './endpoints.ts';
 import { createServed } from './http/published.ts';
 import { createForbiddenAudiences } from './svid/audiences.ts';
 import { createFederatedWith } from './svid/federated-with.ts';
 import { createTokenService } from './svid/jwt-service.ts';
-import { createX509Service } from './svid/x509-service.ts';
+import { createX509Service, type X509ServiceNeeds } from './svid/x509-service.ts';
 
-export interface ServiceParts
-  extends Omit<EndpointNeeds, 'settings' | 'events' | 'audit' | 'onState' | 'peers'> {
+export interface ServiceParts {
   readonly settings: TokenConfig;
+  readonly trustDomain: string;
+  readonly transport: Transport;
+  /** Our own credential for the API server. */
+  readonly authorization: () => Promise<string | undefined>;
+  readonly pods: Store<PodFacts>;
+  readonly podReader?: PodReader;
+  readonly pool: PoolView;
+  /** What the documents are made from. */
+  readonly publication: () => Publication | undefined;
+  /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
+  readonly authority: X509ServiceNeeds['authority'];
+  readonly profile: X509ServiceNeeds['profile'];
+  readonly identify: Identify;
+  /** Which bundles of federated trust domains a caller gets whose registration names none. */
+  readonly federateByDefault: 'all' | 'none';
+  readonly clockProblem: () => string | undefined;
   /** Receives the reason why there is no service yet. */
   readonly onWaiting: (reason: string) => void;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly time: Time;
+  readonly randomBytes: (count: number) => Uint8Array;
 }
 
 /** Tokens a second whose key the API server does not publish. */
