@@ -16,8 +16,8 @@ export function describeToken(title: string, token: string): string {
 }
 
 /**
- * go-spiffe's word on a token: that it is good for its audience and for no other, by what the endpoint publishes.
- * @throws Error when go-spiffe sees it otherwise.
+ * What go-spiffe says about a token: that it is good for its audience and for no other, by what the endpoint publishes.
+ * @throws Error if go-spiffe finds anything else.
  */
 export async function describeVerdict(
   judges: Judges,

@@ -185,7 +185,7 @@ function instruments(registry: Registry) {
     ),
     tokenReviews: counter(
       'token_reviews_total',
-      "ServiceAccount tokens by how the API server's word on them was had.",
+      'ServiceAccount tokens by the result of their TokenReview; cached: an earlier one counted.',
       'result',
     ),
     /** `peer`: a trust domain with a FederatedTrustDomain. `reason` is a code of federation-outcomes.ts. */

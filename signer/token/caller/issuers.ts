@@ -17,8 +17,8 @@ const minIntervalMs = 10_000;
 /**
  * Learns a new issuer from the API server only: when its `--service-account-issuer` changes, its discovery
  * document names the new one, and kubelet soon has such tokens. The audiences of the API server change with it, so they
- * are read and compared with ours as at the start. An issuer that was known stays so: its tokens are around until they
- * end, and TokenReview has the last word on them.
+ * are read and compared with ours as at the start. An issuer that was known stays so: its tokens are in use until they
+ * expire, and their TokenReview decides whether they are accepted.
  *
  * @param facts what was read at the start; `audiences` grows together with `issuers`.
  */
