@@ -116,8 +116,8 @@ const federationSettings = inSection('Federation', {
     type: list(addressRange),
     otherwise: 'loopback, link-local and metadata addresses are refused',
     description:
-      'Addresses of bundle endpoints that are connected to although they are those of the machine itself, link-local, ' +
-      'multicast, or of the metadata service of a cloud.',
+      'Bundle endpoints may have these addresses even if they are loopback, link-local, multicast or those of the ' +
+      'metadata service of a cloud.',
   },
 });
 
