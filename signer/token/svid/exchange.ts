@@ -34,7 +34,8 @@ const mayRepeat = new Set(['audience']);
  */
 export function readExchange(body: string, presented: Presented): Checked<TokenRequest> {
   // URLSearchParams accepts broken percent-encoding as it is, and replaces bytes that are not UTF-8.
-  if (percentDecoded(body) === undefined) return refuse('RequestMalformed', 'the form is not well encoded');
+  if (percentDecoded(body) === undefined)
+    return refuse('RequestMalformed', 'the form has percent-encoding that is invalid or not UTF-8');
   const form = new URLSearchParams(body);
   const names = [...form.keys()];
   const unknown = names.find((name) => !known.has(name));
@@ -97,7 +98,7 @@ export function withRegistration<T extends object>(
   return pass({ ...request, registration: name });
 }
 
-/** A secret may be in the place of a name, so only what looks like a parameter name is quoted. */
+/** A secret may be in the place of a name, so only text that looks like the name of a parameter is quoted. */
 function nameOf(name: string): string {
-  return /^[a-z_]{1,40}$/.test(name) ? name : 'of an unknown name';
+  return /^[a-z_]{1,40}$/.test(name) ? name : '(name not shown)';
 }
