@@ -105,7 +105,7 @@ function parsePkcs11(uri: string): Result<KeyRef> {
       return failure(`has an attribute that is not one of ${[...pkcs11Attributes].join(', ')}`);
     }
     if (found.has(name)) return failure(`has the attribute ${name} twice`);
-    const value = percentDecoded(attribute.slice(at + 1));
+    const value = percentDecodedBytes(attribute.slice(at + 1));
     if (value === undefined || value.length === 0)
       return failure(`has an attribute ${name} that cannot be read`);
     found.set(name, name === 'id' ? value.toString('hex') : value.toString());
@@ -122,8 +122,8 @@ function parsePkcs11(uri: string): Result<KeyRef> {
   return success({ backend: 'pkcs11', uri, token, key });
 }
 
-/** The bytes of percent-encoded text; undefined where it is not well encoded. */
-function percentDecoded(text: string): Buffer | undefined {
+/** The bytes of percent-encoded text; undefined if a % has no two hex digits after it. */
+function percentDecodedBytes(text: string): Buffer | undefined {
   if (!/^([^%]|%[0-9A-Fa-f]{2})*$/.test(text)) return undefined;
   const parts = text.split(/(%[0-9A-Fa-f]{2})/);
   return Buffer.concat(

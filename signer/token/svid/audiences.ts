@@ -70,7 +70,7 @@ export function checkAllowed(
  * query or fragment.
  */
 function looseForm(audience: string): string {
-  const text = percentDecoded(audience).toLowerCase();
+  const text = fullyDecoded(audience).toLowerCase();
   // A host with a port has no scheme before its colon.
   const hasScheme = /^[a-z][a-z0-9+.-]*:(?!\d)/.test(text);
   const url = URL.parse(hasScheme ? text : `https://${text}`);
@@ -82,12 +82,12 @@ function looseForm(audience: string): string {
   return [hasScheme ? protocol : '', hostname.replace(/\.+$/, ''), port, path].join(' ');
 }
 
-/** Each sequence that can be decoded, also those that appear only after decoding (`%252e`). */
-function percentDecoded(text: string): string {
+/** Decodes each percent-encoded byte, also those that appear only after decoding (`%252e`). */
+function fullyDecoded(text: string): string {
   const decoded = text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),
   );
-  return decoded === text ? text : percentDecoded(decoded);
+  return decoded === text ? text : fullyDecoded(decoded);
 }
 
 function matches(audience: string, pattern: string): boolean {
