@@ -22,12 +22,12 @@ const isSpecial = rangeCheck([
 /** Where the last 32 bits are an IPv4 address. */
 const atTheEnd = [12, 13, 14, 15];
 
-/** Ranges of IPv6 whose addresses lead to one of IPv4, and which of their 16 bytes have it. */
+/** IPv6 ranges whose addresses embed an IPv4 address, and the offsets of its four bytes. */
 const carriers = [
   // IPv4-compatible (RFC 4291 2.5.5.1) and IPv4-translated (RFC 7915); BlockList knows those that are IPv4-mapped.
   { range: '::/96', places: [atTheEnd] },
   { range: '::ffff:0:0:0/96', places: [atTheEnd] },
-  // NAT64. In the range for local use the operator chooses how long the prefix is (RFC 6052 2.2, RFC 8215).
+  // NAT64. In the range for local use the operator chooses the length of the prefix (RFC 6052 2.2, RFC 8215).
   { range: '64:ff9b::/96', places: [atTheEnd] },
   {
     range: '64:ff9b:1::/48',

@@ -105,14 +105,14 @@ export function webTrust(rootsPem: string | undefined): HttpsRequest['trust'] {
 }
 
 /**
- * Those of Node.js without the hybrid with ML-KEM, which takes an eighth of the CPU of a fetch. It keeps what was recorded secret
- * from later quantum computers, and bundles are public. Who the server is depends on its signature alone.
+ * The default groups of Node.js without the hybrid with ML-KEM, which takes an eighth of the CPU of a fetch. The hybrid keeps
+ * recorded traffic secret from later quantum computers, but bundles are public. The server's signature alone proves who it is.
  */
 const groups = 'X25519:P-256:P-384:P-521';
 
 /**
- * The trust of webTrust, made once, for fetches without credentials: reading hundreds of roots takes more than 100 ms, in which
- * nothing else is done.
+ * The trust of webTrust, made once, for fetches without credentials: reading hundreds of roots blocks the process for more
+ * than 100 ms.
  */
 export function webContext(rootsPem: string | undefined): SecureContext {
   return createSecureContext({ ca: webTrust(rootsPem).ca, minVersion: 'TLSv1.2', ecdhCurve: groups });

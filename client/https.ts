@@ -15,7 +15,7 @@ export interface HttpsRequest {
   readonly body?: string | Uint8Array;
   /** Which servers are trusted. */
   readonly trust: Pick<RequestOptions, 'ca' | 'checkServerIdentity' | 'allowPartialTrustChain'> & {
-    /** Made of roots before, in place of `ca`: making it of those of the system takes some 10 ms. */
+    /** A context made in advance, instead of `ca`: making one of the system's roots takes tens of milliseconds. */
     readonly secureContext?: SecureContext;
   };
   /** Finds the addresses of a host name; that of the system if absent. */

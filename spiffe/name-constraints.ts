@@ -63,7 +63,7 @@ export function dnsConstraintsOf(certificate: Constrained): Result<DnsConstraint
   return success(permitted.length + excluded.length === 0 ? undefined : { permitted, excluded });
 }
 
-/** Undefined for none. Those of which Go does not process every kind are a failure, as it refuses all that the CA signs. */
+/** Undefined for none. A failure if they are critical and of a kind that Go does not process: it then refuses what the CA signs. */
 function constraintsOf({ extensions }: Constrained): Result<NameConstraints | undefined> {
   const extension = findExtension(extensions, 'nameConstraints');
   if (!extension) return success(undefined);

@@ -44,7 +44,7 @@ export function isStandby(
   return isUsable(record, document, now);
 }
 
-/** Those of a kind that can take over, the first that is ready first. */
+/** The authorities of a kind that can take over, in the order in which they become ready. */
 export function standbys(
   kind: AuthorityKind,
   document: PoolDocument,

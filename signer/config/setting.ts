@@ -21,7 +21,7 @@ export interface Setting<T> {
   /** As a person would write it. Without one, and unless required, the setting may stay open. */
   readonly default?: string;
   readonly required?: true;
-  /** Paths of settings that must be set, or true, where this one is. */
+  /** Paths of the settings that must be set (or true) if this one is. */
   readonly needs?: readonly string[];
   /** Sentences for the person who sets it. */
   readonly description: string;

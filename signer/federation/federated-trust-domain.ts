@@ -250,8 +250,8 @@ export function followedTrustDomains(
 }
 
 /**
- * The resource that counts for each trust domain: the one that was created first. Those of other clusters of this trust
- * domain are not among them: all of these count.
+ * The resource that counts for each trust domain: the one that was created first. Resources for other clusters of this
+ * trust domain are not in the result, because all of them count.
  */
 export function countingOnes(all: Iterable<FederatedTrustDomain>): ReadonlyMap<string, FederatedTrustDomain> {
   const first = new Map<string, FederatedTrustDomain>();

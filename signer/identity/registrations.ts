@@ -109,10 +109,10 @@ export function createRegistrations(stores: RegistrationStores, className: strin
       return index.selecting(place, labelsOf(pod));
     },
     tooMany,
-    /** Those that a pod of a namespace could mean by a name. */
+    /** The registrations that a pod of a namespace could mean by a name. */
     named: (namespace: string, name: string): Registration[] =>
       [workload.get(`${namespace}/${name}`), cluster.get(name)].filter((each) => each !== undefined),
-    /** Those of the team of a namespace; of the cluster for undefined. */
+    /** The registrations of the team of a namespace; those of the cluster for undefined. */
     of: (namespace = ofCluster): Iterable<Registration> => byNamespace.get(namespace) ?? [],
     /** Whether any of them selects by the labels of namespaces. */
     useNamespaceLabels: () => byNamespaceLabels.size > 0,

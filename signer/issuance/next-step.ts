@@ -43,8 +43,8 @@ export const done: Next = { kind: 'done' };
 export const after = (ms: number): Next => ({ kind: 'after', ms });
 
 /**
- * What comes of each way in which `reconcile` can end: the new state of the request, what is reported, and what the
- * queue does next.
+ * What follows from each result of `reconcile`: the new state of the request, what is reported, and what the queue does
+ * next.
  *
  * @param onTaken called with the keys of requests that need not wait for their back-off any longer.
  */

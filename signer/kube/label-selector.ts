@@ -65,7 +65,11 @@ export function selects({ equal, expressions }: LabelSelector, labels: Labels = 
   return equal.every(([key, value]) => labelOf(labels, key) === value) && expressions.every(holdsFor(labels));
 }
 
-/** Why a selector does not select these labels; undefined if it does. For people, who read `owner` as what has the labels. */
+/**
+ * Why a selector does not select these labels, as a sentence; undefined if it does.
+ *
+ * @param owner what the sentence calls the object with the labels.
+ */
 export function mismatch(
   selector: LabelSelector,
   labels: Labels = {},

@@ -31,9 +31,9 @@ interface Text {
   /** Whether it is decided by the settings of the signer. */
   readonly asksSigner?: true;
   readonly mayWait?: true;
-  /** May be forced, as what waits and what asks for a reason. */
+  /** Accepts --force. Verbs with mayWait accept it anyway. */
   readonly mayForce?: true;
-  /** Forcing it takes something from others, so a reason is asked for, and kept. */
+  /** Forcing it takes something from others, so --force needs --reason, which is recorded. */
   readonly asksForReason?: true;
 }
 

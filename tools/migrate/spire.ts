@@ -15,8 +15,8 @@ const converters: Readonly<Record<string, (name: string, spec: JsonObject) => Ma
 };
 
 /**
- * Makes our resources of those of the SPIRE controller manager. Nothing that is made gives a name to more than the
- * original does: what would is left out. Pure.
+ * Translates resources of the SPIRE controller manager into ours. No result gives a name to more pods than the
+ * original does: anything that would do so is left out. Pure.
  *
  * @param clusterDomain what templates call .ClusterDomain, which the signer does not know.
  */

@@ -27,7 +27,7 @@ function checkedKeyRef(uri: string): string {
   return uri;
 }
 
-/** Those of a command that signs with the key of an authority. */
+/** Adds the options of a command that signs with the key of an authority. */
 export function withPkcs11(command: Command): Command {
   return command
     .option('--pkcs11-module <file>', 'For a key pkcs11:…: the PKCS#11 module of the token.')

@@ -20,7 +20,7 @@ export function previewJob(wanted: {
     image: wanted.image,
     imagePullPolicy: wanted.imagePullPolicy,
     args: ['inspect', `${folder}/chain.pem`, '--roots', `${folder}/roots.pem`, '--trust-domain', trustDomain],
-    // What it printed is the message of a container that failed.
+    // The output of a failed container becomes its termination message.
     terminationMessagePolicy: 'FallbackToLogsOnError',
     resources: { requests: { cpu: '10m', memory: '64Mi' }, limits: { memory: '256Mi' } },
     securityContext: {

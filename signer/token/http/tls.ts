@@ -2,7 +2,7 @@ import type { ServerOptions } from 'node:https';
 import { clientCertificateTls } from './client-tls.ts';
 
 /**
- * Mozilla's intermediate configuration: for TLS 1.2 authenticated ciphers with forward secrecy only. Those of finite
+ * Mozilla's intermediate configuration: for TLS 1.2 authenticated ciphers with forward secrecy only. Ciphers with finite
  * field Diffie-Hellman are left out: they need parameters, and every client that supports them supports elliptic curves.
  */
 const ciphers = [
