@@ -144,7 +144,7 @@ const programSources = programFolders.flatMap(sources);
 const programImports = programFolders.flatMap(importsBelow);
 const isOurs = ({ to }: Import) => /\.tsx?$/.test(to);
 
-test('every folder of the program has its row in the house', () => {
+test('every folder of the program has a list of allowed imports', () => {
   const folders = new Set(programSources.map(dirname));
   folders.delete('signer');
   assert.deepEqual([...folders].sort(), Object.keys(mayUse).sort());

@@ -146,7 +146,7 @@ describe('a pool changed as its page says', () => {
     );
   }
 
-  it('the page rotates the CA by one command, which is repeated when it asks for that', async () => {
+  it('the page rotates the CA with one command, which is repeated when it asks for that', async () => {
     const [rotate] = codeBelow('The next CA');
     const keys = { 'jwt-es256-1': 'active', 'jwt-rs256-1': 'active' };
     const began = await make(rotate);
@@ -164,7 +164,7 @@ describe('a pool changed as its page says', () => {
     assert.deepEqual(await authorities(), { first: 'retired', ...keys, 'ca-1': 'active' });
   });
 
-  it('the page rotates a JWT key in the same way', async () => {
+  it('the commands of the page rotate a JWT key', async () => {
     const [rotate] = codeBelow('The next JWT key');
     const others = { first: 'retired', 'jwt-rs256-1': 'active', 'ca-1': 'active' };
     await make(rotate);

@@ -256,7 +256,7 @@ async function placesInTheHouse(): Promise<string[]> {
   );
 }
 
-test('every folder with code has its row in the house, and every file of the signer beside its folders', async () => {
+test('docs/development.md has a row for every folder with code and for every file of signer/ itself', async () => {
   const top = (await readdir(checkout, { withFileTypes: true }))
     .filter((entry) => entry.isDirectory() && !/^\.|^node_modules$|^dist$/.test(entry.name))
     .map(({ name }) => name);
