@@ -177,7 +177,7 @@ export const badInput: readonly BadInput[] = [
   },
   {
     input:
-      "a pod that is not in the signer's cache yet, is there without its node, or has its predecessor there",
+      "a pod that the signer's cache does not have yet, has without its node, or has only as an older pod of the same name",
     verdict: ['Issued'],
     tests: [
       ['issuance/consider.test.ts', 'the decision is "issue" for the predecessor of the pod in the cache'],

@@ -161,7 +161,7 @@ describe('the pod that a request or credential names', () => {
     ],
     ['is read when the cache has none', undefined, live(), { kind: 'found', pod: aPod() }, 1],
     [
-      'is read when the cache has its predecessor',
+      'is read when the cache has an older pod of the same name',
       aPod({ uid: 'predecessor' }),
       live(),
       { kind: 'found', pod: aPod() },
