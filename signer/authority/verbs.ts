@@ -224,12 +224,15 @@ function untaint(record: AuthorityRecord, document: PoolDocument): Step | Refusa
   return { ok: true, authorities, notes };
 }
 
-function wrongState(verb: Verb, { id, state }: AuthorityRecord): Refusal {
+function wrongState(verb: Verb, { id, state, tainted }: AuthorityRecord): Refusal {
   const from = verbs[verb].join(' or ');
   const next = nextVerbs[state].map((each) => `\`kubespiffe ca ${each} ${id}\``).join(' or ');
+  const ofActive = tainted
+    ? 'it is tainted and never signs again: make another one active'
+    : 'it is the active one of its kind; `kubespiffe ca status` shows what comes next';
   return refusal(
     `authority ${id} is ${state}, and ${verb} is for one that is ${from}`,
-    next === '' ? 'it signs now; `kubespiffe ca status` shows what comes next' : `${next} comes next`,
+    next === '' ? ofActive : `${next} comes next`,
   );
 }
 

@@ -109,7 +109,9 @@ describe('a verb of `kubespiffe ca`', () => {
         assert.ok(!result.ok);
         assert.match(result.what, new RegExp(`ca-2 is ${state}, and ${verb} is for`));
         const next =
-          state === 'active' ? /^it signs now; `kubespiffe ca status` / : /`kubespiffe ca \w+ ca-2`/;
+          state === 'active'
+            ? /^it is the active one of its kind; `kubespiffe ca status` /
+            : /`kubespiffe ca \w+ ca-2`/;
         assert.match(result.remedy, next);
         assert.doesNotMatch(result.remedy, /taint/);
       }
@@ -178,6 +180,15 @@ describe('taint and untaint', () => {
     const { document, notes } = changed(poolWith(fresh), 'taint', 'ca-1');
     assert.equal(stateOf(document, 'ca-1'), 'active');
     assert.match(notes.join(), /nothing signs.*12:06:30Z on: `kubespiffe ca activate ca-2`/);
+  });
+
+  it('a verb for a tainted authority that is still active does not say that it signs', () => {
+    const { document } = changed(poolWith(), 'taint', 'ca-1');
+    for (const verb of ['activate', 'trust', 'preview', 'remove'] as const) {
+      const what = `authority ca-1 is active, and ${verb} is for one that is ${verbs[verb].join(' or ')}`;
+      const remedy = 'it is tainted and never signs again: make another one active';
+      assert.deepEqual(applyVerb(document, verb, 'ca-1', facts), { ok: false, what, remedy });
+    }
   });
 
   it('untaint never lets an authority sign again', () => {
