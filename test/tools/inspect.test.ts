@@ -1,6 +1,9 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
+import { mkdtempDisposableSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { KeyUsageFlags } from '@peculiar/x509';
 import { stringify } from 'yaml';
@@ -333,6 +336,33 @@ describe('what `kubespiffe inspect` finds wrong', () => {
     const json = await run(['inspect', '-', '-o', 'json'], { input: JSON.stringify({ keys }) });
     assert.equal(JSON.parse(json.stdout).sections[1].facts['SPIFFE ID'], 'spiffe://example.org');
     assert.match(json.stdout, /x5c cannot be read: the version is not 3/);
+  });
+
+  it('inspect knows a chain and a credential bundle whose leaf is refused, and compares its key', async () => {
+    const options = { notBefore: now - 60, notAfter: now + 3600 };
+    const top = await makeCa({ ...options, subject: 'CN=root' });
+    const intermediate = await makeCa({ ...options, subject: 'CN=intermediate', issuer: top, pathLen: 0 });
+    const chain = encodePem('CERTIFICATE', ofVersion2(leaf.pem)) + intermediate.certificate;
+    const refusal = 'it is refused: the version is not 3';
+    using folder = mkdtempDisposableSync(join(tmpdir(), 'inspect-'));
+    const roots = join(folder.path, 'roots.pem');
+    writeFileSync(roots, root);
+    const unsigned = 'none of the roots has signed it';
+    const other = 'the private key does not belong to the first certificate';
+    for (const [input, kind, broken] of [
+      [chain, 'certificate chain', []],
+      [leaf.keyPem + chain, 'credential bundle', []],
+      [stranger.privateKey + chain, 'credential bundle', [other]],
+    ] as const) {
+      assert.deepEqual(await judge(input), { code: 1, kind, conforms: false, broken: [...broken, refusal] });
+      const withRoots = await judge(input, '--roots', roots);
+      assert.deepEqual(withRoots.broken, [...broken, refusal, unsigned]);
+      const { stdout } = await run(['inspect', '-'], { input });
+      assert.match(stdout, /^Certificate 2 of 2: intermediate$/m);
+    }
+    const unreadable = encodePem('CERTIFICATE', Uint8Array.of(0x30, 0));
+    assert.equal((await judge(leaf.keyPem + unreadable + root)).kind, 'credential bundle');
+    assert.equal((await judge(root + unreadable)).kind, 'trust bundle');
   });
 
   it('inspect finds a chain that is not signed in order, or ends at another root', async () => {

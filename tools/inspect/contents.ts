@@ -24,6 +24,8 @@ export interface ShownCertificate {
   readonly notAfter: Seconds;
   /** SubjectPublicKeyInfo, DER. */
   readonly spki: Uint8Array;
+  /** What basicConstraints says. Undefined where it is missing, as in version 1. */
+  readonly isCa: boolean | undefined;
   readonly signature: string;
   readonly serialHex: string;
   readonly extensions: ShownExtension[];
@@ -79,6 +81,7 @@ export function createContents(): Contents {
           const certificate = new pkijs.Certificate({ schema });
           const list = (certificate.extensions ?? []).map(plainExtension);
           const names = list.find(({ oid }) => oid === oids.subjectAltName);
+          const constraints = list.find(({ oid }) => oid === oids.basicConstraints);
           return {
             uris: names ? shown(names.value, urisOf, () => []) : [],
             subject: nameText(certificate.subject),
@@ -86,6 +89,7 @@ export function createContents(): Contents {
             notBefore: secondsOf(certificate.notBefore),
             notAfter: secondsOf(certificate.notAfter),
             spki: derOf(certificate.subjectPublicKeyInfo),
+            isCa: constraints && shown(constraints.value, isCaOf, unreadable),
             signature: nameOfOid(certificate.signatureAlgorithm.algorithmId),
             serialHex: Buffer.from(octetsOf(certificate.serialNumber))
               .toString('hex')
@@ -133,6 +137,8 @@ const derOf = (key: pkijs.PublicKeyInfo): Uint8Array => new Uint8Array(key.toSch
 
 const urisOf = (schema: asn1js.AsnType): string[] =>
   generalNames(schema).flatMap((name) => (name.startsWith('URI:') ? [name.slice('URI:'.length)] : []));
+
+const isCaOf = (schema: asn1js.AsnType): boolean | undefined => new pkijs.BasicConstraints({ schema }).cA;
 
 function secondsOf({ value }: pkijs.Time): Seconds {
   const time = value.getTime();

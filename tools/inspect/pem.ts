@@ -58,16 +58,16 @@ export function inspectPem(text: string, context: InspectContext): Inspection {
     throw new CliError('PEM_INVALID', `the PEM text holds no certificate (${labels})`, knownForms);
   }
   const form = formOf(blocks);
-  if ('refused' in leaf && facts.length === 0 && !context.contents.certificate(leaf.der))
-    throw unreadable(leaf.refused, 0);
-  const isCa = facts.length > 0 && facts.every((each) => each.isCa);
+  const shown = 'refused' in leaf ? context.contents.certificate(leaf.der) : leaf;
+  if ('refused' in leaf && facts.length === 0 && !shown) throw unreadable(leaf.refused, 0);
+  const isCa = facts.length > 0 && certificates.every((each, index) => isAuthority(each, index, context));
   if (keys[0] && isCa) {
-    const sections = [keySection(keys[0], leaf, form), ...authoritySections(certificates, context)];
+    const sections = [keySection(keys[0], shown?.spki, form), ...authoritySections(certificates, context)];
     return { kind: 'CA with its private key', sections };
   }
   if (keys[0]) {
     const sections = [
-      keySection(keys[0], leaf, [...bundleOrder(blocks, keys), ...form]),
+      keySection(keys[0], shown?.spki, [...bundleOrder(blocks, keys), ...form]),
       ...chainSections(certificates, context, context.roots),
     ];
     return { kind: 'credential bundle', sections };
@@ -80,6 +80,12 @@ export function inspectPem(text: string, context: InspectContext): Inspection {
   }
   const kind = certificates.length === 1 ? 'certificate' : 'certificate chain';
   return withFirst({ kind, sections: chainSections(certificates, context, context.roots) }, form);
+}
+
+/** A refused certificate may be a leaf as well. If it does not say what it is, its place does: the leaf of a chain comes first. */
+function isAuthority(given: GivenCertificate, index: number, { contents }: InspectContext): boolean {
+  if (!('refused' in given)) return given.isCa;
+  return contents.certificate(given.der)?.isCa ?? index > 0;
 }
 
 export const knownForms =
@@ -110,7 +116,7 @@ function formOf(blocks: readonly PemBlock[]): Finding[] {
 /** Facts about a private key that reveal nothing of it. */
 function keySection(
   block: PemBlock,
-  leaf: GivenCertificate | undefined,
+  leafSpki: Uint8Array | undefined,
   findings: readonly Finding[],
 ): Section {
   const isPkcs8 = block.label === 'PRIVATE KEY';
@@ -120,8 +126,8 @@ function keySection(
   if (!key) {
     const unreadable = 'the private key cannot be read';
     own.push(finding('must', 'RFC 5208 5', 'the private key can be read', unreadable));
-  } else if (leaf && 'spki' in leaf) {
-    const isSame = createPublicKey(key).export({ format: 'der', type: 'spki' }).equals(leaf.spki);
+  } else if (leafSpki) {
+    const isSame = createPublicKey(key).export({ format: 'der', type: 'spki' }).equals(leafSpki);
     const foreign = !isSame && 'the private key does not belong to the first certificate';
     own.push(finding('must', 'RFC 8446 4.4.3', 'the private key belongs to the first certificate', foreign));
   }
