@@ -47,7 +47,7 @@ export async function encodePkcs12({ key, trusted = [] }: Pkcs12Content, passwor
   const pfx = new pkijs.PFX({ parsedValue: { integrityMode: 0, authenticatedSafe } });
   await pfx.makeInternalValues({
     password: new TextEncoder().encode(password).buffer,
-    // What keytool uses.
+    // What keytool uses for the MAC.
     iterations: 10_000,
     pbkdf2HashAlgorithm: { name: 'SHA-256' },
     hmacHashAlgorithm: 'SHA-256',
@@ -72,7 +72,7 @@ const certBag = (der: Uint8Array, attributes: pkijs.Attribute[] | undefined) =>
     attributes,
   );
 
-/** PBES2 takes the password as UTF-8, as Java and OpenSSL do. */
+/** PBES2 takes the password as UTF-8, as Java and OpenSSL do. Node.js has no option for the 2,048 iterations of OpenSSL's default. */
 const shroudedKey = (key: KeyObject, passphrase: string) =>
   pkijs.PKCS8ShroudedKeyBag.fromBER(
     key.export({ type: 'pkcs8', format: 'der', cipher: 'aes-256-cbc', passphrase }),
