@@ -1,11 +1,33 @@
 import { EventEmitter } from 'node:events';
 import type { IssuedToken } from '../client/jwt-svid.ts';
 import { KubespiffeError, messageOf } from '../spiffe/errors.ts';
-import { parseSpiffeId } from '../spiffe/id.ts';
+import { parseSpiffeId, type SpiffeId } from '../spiffe/id.ts';
 import { checkJwtSvid } from '../spiffe/jwt-clauses.ts';
 import { parseJwt } from '../spiffe/jwt-svid.ts';
 import type { SourceEvents, SourceOptions } from './follow.ts';
-import type { JwtSource, JwtSvid } from './jwt-source.ts';
+
+/**
+ * A JWT-SVID of this workload. Only the token endpoint says which registration gave the name: from a Workload API,
+ * `registration` is always undefined.
+ */
+export interface JwtSvid extends IssuedToken {
+  readonly id: SpiffeId;
+  /** Seconds since the epoch. */
+  readonly expiresAt: number;
+}
+
+/** Gives JWT-SVIDs of this workload, until it is ended. */
+export interface JwtSource extends AsyncDisposable {
+  /**
+   * A token for one audience, or for several together, reused for half of its lifetime. While no new one can be fetched, the
+   * known one is given until it expires, and `problem` is emitted.
+   *
+   * @throws KubespiffeError TOKEN_REFUSED where no token can be had, WORKLOAD_API_UNAVAILABLE where the Workload API gives none.
+   */
+  get(audience: string | readonly string[]): Promise<JwtSvid>;
+  /** `update`: a new token was got. */
+  readonly events: EventEmitter<SourceEvents>;
+}
 
 type Audience = string | readonly string[];
 

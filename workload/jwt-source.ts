@@ -1,35 +1,12 @@
-import type { EventEmitter } from 'node:events';
 import { getJwtSvid, type IssuedToken, type PodCredential } from '../client/jwt-svid.ts';
-import type { SpiffeId } from '../spiffe/id.ts';
 import { encodePem } from '../spiffe/pki/pem.ts';
-import type { SourceEvents, SourceOptions } from './follow.ts';
-import { cacheTokens } from './jwt-cache.ts';
+import type { SourceOptions } from './follow.ts';
+import { cacheTokens, type JwtSource } from './jwt-cache.ts';
 import { readPodToken } from './pod-proof.ts';
 import type { BundleSource } from './trust-bundle.ts';
 import type { X509Source } from './x509-source.ts';
 
-/**
- * A JWT-SVID of this workload. Only the token endpoint says which registration gave the name: from a Workload API,
- * `registration` is always undefined.
- */
-export interface JwtSvid extends IssuedToken {
-  readonly id: SpiffeId;
-  /** Seconds since the epoch. */
-  readonly expiresAt: number;
-}
-
-/** Gives JWT-SVIDs of this workload, until it is ended. */
-export interface JwtSource extends AsyncDisposable {
-  /**
-   * A token for one audience, or for several together, reused for half of its lifetime. While no new one can be fetched, the
-   * known one is given until it expires, and `problem` is emitted.
-   *
-   * @throws KubespiffeError TOKEN_REFUSED where no token can be had, WORKLOAD_API_UNAVAILABLE where the Workload API gives none.
-   */
-  get(audience: string | readonly string[]): Promise<JwtSvid>;
-  /** `update`: a new token was got. */
-  readonly events: EventEmitter<SourceEvents>;
-}
+export type { JwtSource, JwtSvid } from './jwt-cache.ts';
 
 /** How the workload proves who it is: by its certificate, or by a projected ServiceAccount token. */
 export type JwtCredential =

@@ -15,11 +15,9 @@ import { parseTrustDomain } from '../spiffe/trust-domain.ts';
 import { type BundleText, bundleSourceOf, createBundleReader } from './bundle-reader.ts';
 import type { Reading } from './follow.ts';
 import { followApi, type WorkloadApiOptions } from './follow-api.ts';
-import { cacheTokens } from './jwt-cache.ts';
-import type { JwtSource } from './jwt-source.ts';
+import { cacheTokens, type JwtSource } from './jwt-cache.ts';
 import type { BundleReading, BundleSource, TrustBundles } from './trust-bundle.ts';
-import { createX509Reader, type X509Material, x509SourceOf } from './x509-reader.ts';
-import type { X509Source } from './x509-source.ts';
+import { createX509Reader, type X509Material, type X509Source, x509SourceOf } from './x509-reader.ts';
 
 /** Which identity is used, where the workload has several. */
 export interface IdentityOptions {

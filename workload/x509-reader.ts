@@ -3,9 +3,13 @@ import { failure, type Result } from '../spiffe/pki/result.ts';
 import { rfc3339, type Seconds } from '../spiffe/pki/time.ts';
 import type { Followed, Reading } from './follow.ts';
 import { keepLastGood } from './last-good.ts';
-import type { TrustBundles } from './trust-bundle.ts';
-import type { X509Source } from './x509-source.ts';
+import type { BundleSource, TrustBundles } from './trust-bundle.ts';
 import { isIssuedUnder, readX509Svid, type X509Svid } from './x509-svid.ts';
+
+/** The identity of this workload and what verifies its peers, both always the newest good ones. */
+export interface X509Source extends BundleSource {
+  readonly svid: X509Svid;
+}
 
 /** What a source of X509-SVIDs holds at a moment. */
 export interface X509Material {

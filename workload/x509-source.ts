@@ -3,14 +3,10 @@ import { bundleProblems } from './bundle-reader.ts';
 import { readFiles } from './files.ts';
 import { follow, type Reading, type SourceOptions, watchFiles } from './follow.ts';
 import { keepLastGood } from './last-good.ts';
-import { type BundleSource, readBundles } from './trust-bundle.ts';
-import { createX509Reader, type X509Material, x509SourceOf } from './x509-reader.ts';
-import type { X509Svid } from './x509-svid.ts';
+import { readBundles } from './trust-bundle.ts';
+import { createX509Reader, type X509Material, type X509Source, x509SourceOf } from './x509-reader.ts';
 
-/** The identity of this workload and what verifies its peers, both always the newest good ones. */
-export interface X509Source extends BundleSource {
-  readonly svid: X509Svid;
-}
+export type { X509Source } from './x509-reader.ts';
 
 export interface X509SourceOptions extends SourceOptions {
   /** File with private key and chain, PEM: what `credentialBundlePath` names. Default `credentials.pem`. */
