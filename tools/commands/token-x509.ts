@@ -1,12 +1,17 @@
 import { webTrust } from '../../client/bundle-endpoint.ts';
+import type { KeyTypeName } from '../../spiffe/pki/algorithms.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { rootsFrom } from '../bundle/inputs.ts';
 import { endpointUrl } from '../endpoint-url.ts';
-import { fromNow, printObject } from '../output.ts';
+import { fromNow, type OutputOptions, printObject } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { writeCredentials } from '../token/credential-files.ts';
-import type { TokenOptions } from './token.ts';
+
+export interface X509SvidOptions extends OutputOptions {
+  keyType: KeyTypeName;
+  roots?: string;
+}
 
 /** `kubespiffe token --x509`: gets a certificate and says which. The key goes into its files and nowhere else. */
 export async function getX509Svid(
@@ -14,7 +19,7 @@ export async function getX509Svid(
   subjectToken: string,
   endpoint: string,
   folder: string,
-  { keyType, roots, output }: Pick<TokenOptions, 'keyType' | 'roots' | 'output'>,
+  { keyType, roots, output }: X509SvidOptions,
 ): Promise<void> {
   const url = endpointUrl(endpoint, 'https://kubespiffe-tokens.kubespiffe.svc/x509-svid');
   const trust = webTrust(roots === undefined ? undefined : await rootsFrom(terminal, roots));

@@ -3,7 +3,7 @@ import { getJwtSvid } from '../../client/jwt-svid.ts';
 import { checkJwtSvid } from '../../spiffe/jwt-clauses.ts';
 import { type ParsedJwt, parseJwt } from '../../spiffe/jwt-svid.ts';
 import { verifyJwtSvid } from '../../spiffe/jwt-verify.ts';
-import { type KeyTypeName, keyTypes } from '../../spiffe/pki/algorithms.ts';
+import { keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { printable, textOf } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { parseTrustDomain } from '../../spiffe/trust-domain.ts';
@@ -13,17 +13,15 @@ import { type AddCommand, addCommand, choice } from '../command.ts';
 import { endpointUrl } from '../endpoint-url.ts';
 import { CliError, usageError } from '../errors.ts';
 import { type Inspection, printInspection } from '../inspect/report.ts';
-import { fromNow, mark, type OutputOptions, outputOption, printObject } from '../output.ts';
+import { fromNow, mark, outputOption, printObject } from '../output.ts';
 import { nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
-import { getX509Svid } from './token-x509.ts';
+import { getX509Svid, type X509SvidOptions } from './token-x509.ts';
 
-export interface TokenOptions extends OutputOptions {
+interface TokenOptions extends X509SvidOptions {
   endpoint?: string;
   certificate?: string;
-  roots?: string;
   x509?: string;
-  keyType: KeyTypeName;
   decode?: boolean;
   verify?: boolean;
   bundle?: string;
