@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { importsOf, loadedBy } from './loaded.ts';
+import {
+  type Import,
+  importsBelow,
+  importsOf,
+  loadedBy,
+  sources,
+  textOf,
+  withoutDocstrings,
+} from './imports.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -88,32 +96,6 @@ const errorsFile = 'spiffe/errors.ts';
 /** What a part of the signer knows of time; signer/observe as well. */
 const timeFile = 'signer/kube/time.ts';
 
-interface Import {
-  from: string;
-  /** File below the root, or the name of a package. */
-  to: string;
-}
-
-function importsBelow(folder: string): Import[] {
-  return sources(folder).flatMap((from) =>
-    [...withoutDocstrings(textOf(from)).matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map(
-      ([, to = '']) => ({
-        from,
-        to: to.startsWith('.') ? relative(root, join(root, dirname(from), to)) : to,
-      }),
-    ),
-  );
-}
-
-/** The examples in docstrings import our package by its name. */
-const withoutDocstrings = (source: string) => source.replaceAll(/^ \* .*$/gm, ' *');
-
-function sources(folder: string): string[] {
-  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.tsx?$/.test(name))
-    .map((name) => join(folder, name));
-}
-
 /** Who gets what, and for how long: the same facts always give the same answer. */
 const deciding = [
   'signer/authority/change.ts',
@@ -135,8 +117,6 @@ const isPure = (file: string) => deciding.includes(file) || pureFolders.includes
 /** What of Node.js does no input or output. */
 const pureModules = ['node:buffer', 'node:crypto', 'node:util'];
 const onlyIsIP = "import { isIP } from 'node:net';";
-
-const textOf = (file: string) => readFileSync(join(root, file), 'utf8');
 
 /** The folders of the program, without the commands. */
 const programFolders = ['spiffe', 'client', 'workload', 'dev', 'signer'];

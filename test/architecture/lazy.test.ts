@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { exported } from '../../scripts/npm-package.ts';
-import { loadedBy } from './loaded.ts';
+import { loadedBy } from './imports.ts';
 
 test('a signer in a pod without listeners and traces loads no YAML, and nothing of its endpoints and OpenTelemetry', () => {
   const loaded = loadedBy('signer/process.ts');
