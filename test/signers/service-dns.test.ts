@@ -8,6 +8,7 @@ import { createStore, type Store } from '../../signer/kube/store.ts';
 import { realTime } from '../../signer/kube/time.ts';
 import type { Service } from '../../signer/kube/types.ts';
 import type { IdentifierNeeds } from '../../signer/signers/profile.ts';
+import { allProfiles } from '../../signer/signers/profiles.ts';
 import { serviceDns } from '../../signer/signers/service-dns.ts';
 import { aPod } from '../issuance/examples.ts';
 
@@ -46,6 +47,12 @@ const web = { selector: { app: 'web' } };
 const ofWeb = { labels: { app: 'web' } };
 
 describe('the signer of DNS names', () => {
+  it('the signer of DNS names is the only one without a trust domain, so that commands find its roots by that', () => {
+    assert.deepEqual(
+      allProfiles.filter(({ hasTrustDomain }) => !hasTrustDomain),
+      [serviceDns],
+    );
+  });
   it('the signer of DNS names names a pod by its Services only, and shows how many there are', () => {
     const { identify, setService } = setup();
     setService('shop/web', web);

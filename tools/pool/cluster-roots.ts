@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import { ApiStatusError, isPlain404 } from '../../signer/kube/api-error.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
 import { type ClusterTrustBundle, certificatesVersions } from '../../signer/kube/types.ts';
+import { serviceDns } from '../../signer/signers/service-dns.ts';
+import { spiffe } from '../../signer/signers/spiffe.ts';
 import { addedAtIn, keysIn } from '../../signer/trust/added-at.ts';
 import { bundleName, markIn, toObservedBundle } from '../../signer/trust/bundle.ts';
 import { bundleLabels, type Canarying } from '../../signer/trust/labels.ts';
@@ -41,8 +43,8 @@ export async function readClusterRoots(
   suffix: string,
   canarying: Canarying = 'live',
 ): Promise<ClusterRoots> {
-  // The one signer with a pool of no trust domain is service-dns.
-  const signerName = trustDomain === undefined ? 'kubespiffe.io/service-dns' : 'kubespiffe.io/spiffe';
+  // service-dns is the only profile without a trust domain.
+  const { signerName } = trustDomain === undefined ? serviceDns : spiffe;
   const name = bundleName(signerName, suffix, canarying);
   const labels = Object.entries(bundleLabels(trustDomain, canarying));
   const labelSelector = labels.map(([key, value]) => `${key}=${value}`).join(',');

@@ -1,3 +1,5 @@
+import { spiffe } from '../../signer/signers/spiffe.ts';
+
 /** The Job that verifies a test certificate by the preview bundle, in a pod like those of workloads. */
 export function previewJob(wanted: {
   readonly namespace: string;
@@ -33,7 +35,7 @@ export function previewJob(wanted: {
   const sources = [
     {
       clusterTrustBundle: {
-        signerName: 'kubespiffe.io/spiffe',
+        signerName: spiffe.signerName,
         labelSelector: { matchLabels: { 'k8s.spiffe.io/canarying': 'preview' } },
         path: 'roots.pem',
       },
