@@ -9,8 +9,9 @@ import type { Upstream } from './upstream.ts';
 
 /**
  * The next step towards a CA that another CA signs: the request, and once that is in the pool, the answer. A step may fail
- * at any point and be taken again. A request that a person made, for an offline root perhaps, is left alone. The answer has to end in a root that the pool has, and to last for certificates of
- * full length: the rotation would ask for another one at once.
+ * at any point and be taken again. A request that a person made, for an offline root perhaps, is left alone. The answer must
+ * end in a root that the pool has, and must last for certificates of the maximum lifetime: otherwise the rotation would ask
+ * for another one at once.
  *
  * @param facts.certificateSeconds the maximum lifetime of the certificates that the CA is to sign.
  * @throws what the preparation of an authority throws.
