@@ -66,7 +66,9 @@ export function createX509Reader(places: {
       newest && bundles?.has(newest.id.trustDomain) && !isProven(newest)
         ? `none of the roots of ${newest.id.trustDomain} has signed its chain`
         : undefined;
-    const svid = unproven !== undefined && last && isProven(last.svid) ? last.svid : newest;
+    // A new chain that no root has signed is more use than one that has ended: its root may only be late here.
+    const isLastBetter = unproven !== undefined && last && isProven(last.svid) && now() < last.svid.notAfter;
+    const svid = isLastBetter ? last.svid : newest;
     const problems = [reason, unproven, svid && lateReason(svid, now())]
       .filter((one) => one !== undefined)
       .map((one) => new KubespiffeError('SVID_INVALID', `${places.credentials}: ${one}`));

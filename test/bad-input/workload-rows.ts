@@ -79,6 +79,14 @@ export const workloadBadInput: readonly BadInput[] = [
     ],
   },
   {
+    input: 'to the library: a new own certificate that none of the known roots has signed',
+    verdict: 'the last one stays in use until it expires, then the new one is used',
+    tests: [
+      [source, 'an X509Source does not replace a good certificate by one that no root has signed'],
+      [source, 'an X509Source takes a certificate that no root has signed once the proven one has expired'],
+    ],
+  },
+  {
     input: 'to the library: an own certificate that is not renewed',
     verdict: 'it stays in use',
     tests: [

@@ -130,6 +130,31 @@ describe('X509Source', () => {
     assert.equal(source.svid.chainPem, first.chainPem);
   });
 
+  it('an X509Source takes a certificate that no root has signed once the proven one has expired', async () => {
+    const short = await credentialsFor(id, ca, { from: 0, to: 1_000 });
+    const unproven = await credentialsFor(id, await makeCa());
+    const volume = newVolume(folder, files(short));
+    let ahead = 0;
+    await using source = await openX509Source(volume, { pollMs: 5, now: () => Date.now() + ahead });
+    const problems: string[] = [];
+    source.events.on('problem', ({ message }) => problems.push(message));
+    const reported = once(source.events, 'problem', { signal: AbortSignal.timeout(5_000) });
+    swap(volume, files(unproven));
+    await reported;
+    assert.equal(source.svid.chainPem, short.chainPem);
+    const updated = once(source.events, 'update', { signal: AbortSignal.timeout(5_000) });
+    ahead = 1_001_000;
+    await updated;
+    assert.equal(source.svid.chainPem, unproven.chainPem);
+    const expired = once(source.events, 'problem', { signal: AbortSignal.timeout(5_000) });
+    ahead = 3_601_000;
+    await expired;
+    // Reported once, so the problem was there in each reading.
+    assert.equal(problems.length, 2);
+    assert.match(problems[0] ?? '', /none of the roots of example\.org has signed its chain/);
+    assert.match(problems[1] ?? '', /the certificate in use expired/);
+  });
+
   it('an X509Source reports a certificate that is not renewed in time, and again when it has expired', async () => {
     const volume = newVolume(folder, files(await credentialsFor(id, ca, { from: 0, to: 1_000 })));
     let ahead = 0;
