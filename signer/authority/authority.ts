@@ -37,12 +37,12 @@ export interface PooledAuthority extends CompiledAuthority {
 /** An authority that has what signing takes. */
 export type Authority = PooledAuthority & { readonly signingAuthority: SigningAuthority };
 
-/** The first DNS name that an authority must not sign, by the name constraints of its chain; undefined for none. */
-export function forbiddenDnsName(
+/** The DNS names that an authority must not sign, by the name constraints of its chain. */
+export function forbiddenDnsNames(
   { dnsConstraints }: Pick<PooledAuthority, 'dnsConstraints'>,
   dnsNames: readonly string[],
-): string | undefined {
-  return dnsNames.find((name) => !dnsConstraints.every((constraints) => allowsDnsName(constraints, name)));
+): readonly string[] {
+  return dnsNames.filter((name) => !dnsConstraints.every((constraints) => allowsDnsName(constraints, name)));
 }
 
 /**

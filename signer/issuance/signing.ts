@@ -4,7 +4,7 @@ import type { CertificateFacts } from '../../spiffe/pki/certificate.ts';
 import type { CertificateProfile } from '../../spiffe/pki/leaf.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
-import { forbiddenDnsName } from '../authority/authority.ts';
+import { forbiddenDnsNames } from '../authority/authority.ts';
 import { issueLeaf } from '../authority/issue-leaf.ts';
 import type { Authority, PoolProblem } from '../authority/pool.ts';
 import type { PoolView } from '../authority/view.ts';
@@ -68,7 +68,7 @@ export function createSigning(needs: SigningNeeds) {
     const usable = mayUse();
     if (!usable.ok) return usable;
     const { authority } = usable;
-    const forbidden = forbiddenDnsName(authority, decision.subject.dnsNames);
+    const [forbidden] = forbiddenDnsNames(authority, decision.subject.dnsNames);
     if (forbidden !== undefined) {
       return cannot('NameNotPermitted', `${forbidden}, by authority ${authority.id}`);
     }

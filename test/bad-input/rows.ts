@@ -277,6 +277,20 @@ export const badInput: readonly BadInput[] = [
     verdict: ['AuthorityExpiring'],
     tests: pool('has under an hour left'),
   },
+  {
+    input: 'a CA whose name constraints do not permit a DNS name of the token endpoint',
+    verdict: "the endpoint's certificate does not have this name",
+    tests: [
+      [
+        'token/http/certificates.test.ts',
+        "OpenSSL accepts the endpoint's certificate below a CA for .corp.example, with the names that it permits",
+      ],
+      [
+        'token/http/listener.test.ts',
+        'a listener serves without the names that its CA forbids, says so in readiness, and warns once',
+      ],
+    ],
+  },
   ...keyRows,
   {
     input: 'a clock that is off',

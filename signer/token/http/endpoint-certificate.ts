@@ -3,6 +3,7 @@ import { endpointIdOf } from '../../../spiffe/infrastructure.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
 import { readSubjectKey } from '../../../spiffe/pki/spki.ts';
 import { svidProfile } from '../../../spiffe/svid-profile.ts';
+import { forbiddenDnsNames } from '../../authority/authority.ts';
 import { issueLeaf, leafNotBefore } from '../../authority/issue-leaf.ts';
 import type { Authority } from '../../authority/pool.ts';
 import type { ServerCertificate } from './tls.ts';
@@ -21,7 +22,8 @@ export const endpointLifetimeSeconds = 24 * 3600;
 
 /**
  * Makes an SVID for the endpoint itself: a new P-256 key, the reserved SPIFFE ID, and the DNS names of the Service, so
- * that callers who know nothing of SPIFFE can verify it too.
+ * that callers who know nothing of SPIFFE can verify it too. Names that the CA must not sign are left out: with one of them,
+ * every client would refuse the whole certificate, also those that look at the SPIFFE ID alone.
  *
  * @param input now: seconds since the epoch.
  */
@@ -32,7 +34,9 @@ export async function makeEndpointCertificate(input: {
   readonly now: number;
   readonly randomBytes: (count: number) => Uint8Array;
 }): Promise<EndpointCertificate> {
-  const { signingAuthority } = input.authority;
+  const { authority, dnsNames } = input;
+  const { signingAuthority } = authority;
+  const forbidden = forbiddenDnsNames(authority, dnsNames);
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const key = readSubjectKey(publicKey.export({ type: 'spki', format: 'der' }));
   if (key.kind !== 'supported') throw new Error('a new P-256 key is not supported');
@@ -41,7 +45,10 @@ export async function makeEndpointCertificate(input: {
   const { chainPem } = await issueLeaf({
     authority: signingAuthority,
     profile: svidProfile,
-    subject: { uris: [endpointIdOf(input.trustDomain).uri], dnsNames: input.dnsNames },
+    subject: {
+      uris: [endpointIdOf(input.trustDomain).uri],
+      dnsNames: dnsNames.filter((name) => !forbidden.includes(name)),
+    },
     key,
     validity: { notBefore, notAfter },
     serial: makeSerial(input.randomBytes),
@@ -49,11 +56,20 @@ export async function makeEndpointCertificate(input: {
   return {
     keyPem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
     chainPem,
-    authorityId: input.authority.id,
-    issuedBy: chainOf(input.authority),
+    authorityId: authority.id,
+    issuedBy: chainOf(authority),
     notAfter,
     renewAt: input.now + Math.floor((notAfter - input.now) / 2),
+    lack: forbidden.length === 0 ? undefined : lackOf(forbidden, authority.id),
   };
+}
+
+function lackOf(forbidden: readonly string[], authorityId: string): string {
+  const names = forbidden.length === 1 ? 'the DNS name' : 'the DNS names';
+  return (
+    `its certificate does not have ${names} ${forbidden.join(' and ')}, because the name constraints of authority ` +
+    `${authorityId} do not permit this; set tokenNames to names that they permit`
+  );
 }
 
 /**

@@ -30,8 +30,8 @@ const usualLingerMs = 2_000;
 
 /**
  * Listens once there is a certificate, serves until the signal is aborted and a moment longer, then drains. A renewed
- * certificate is for new connections; open ones keep theirs. When the last one has ended, the state and a warning say so,
- * because clients fail in the handshake, which is not visible here.
+ * certificate is for new connections; open ones keep theirs. When the last one has ended, or lacks something, the state and
+ * a warning say so, because clients fail in the handshake, which is not visible here.
  *
  * @throws the errors of listen().
  */
@@ -46,11 +46,22 @@ export async function runListener(needs: ListenerNeeds, signal: AbortSignal): Pr
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   log.info({ listener: name, port }, 'listens');
-  const listens = `listens on port ${port}`;
+  let listens = '';
+  let lack: string | undefined;
+  const show = (shown: ServerCertificate) => {
+    // Not at each renewal, but again for another CA.
+    if (shown.lack !== undefined && shown.lack !== lack) log.warn({ listener: name }, shown.lack);
+    lack = shown.lack;
+    listens = [`listens on port ${port}`, lack].filter((part) => part !== undefined).join('; ');
+  };
+  show(certificate);
   onState(true, listens);
   let wasGood = true;
   const follower = {
-    use: (renewed: ServerCertificate) => server.setSecureContext(tlsOf(renewed)),
+    use(renewed: ServerCertificate) {
+      server.setSecureContext(tlsOf(renewed));
+      show(renewed);
+    },
     looked(ended: string | undefined) {
       if (ended !== undefined && wasGood) log.warn({ listener: name }, ended);
       wasGood = ended === undefined;

@@ -18,6 +18,8 @@ export interface ServerCertificate {
   readonly chainPem: string;
   /** Seconds since the epoch. */
   readonly notAfter: number;
+  /** What clients may miss in it, as a sentence; undefined for nothing. */
+  readonly lack?: string | undefined;
 }
 
 /** TLS options of a listener; applied again when its certificate is renewed. */

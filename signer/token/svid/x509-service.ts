@@ -3,7 +3,7 @@ import { KubespiffeError, messageOf } from '../../../spiffe/errors.ts';
 import type { CertificateProfile } from '../../../spiffe/pki/leaf.ts';
 import type { PodIdentity } from '../../../spiffe/pki/leaf-extensions.ts';
 import { makeSerial } from '../../../spiffe/pki/serial.ts';
-import { forbiddenDnsName } from '../../authority/authority.ts';
+import { forbiddenDnsNames } from '../../authority/authority.ts';
 import type { Authority } from '../../authority/pool.ts';
 import type { PoolView } from '../../authority/view.ts';
 import { type Identify, shownTerms } from '../../identity/identify.ts';
@@ -82,7 +82,7 @@ export function createX509Service(needs: X509ServiceNeeds): X509Service {
 
     const usable = needs.authority();
     if (!usable.ok) return cannotSign(usable.reason, usable.detail);
-    const forbidden = forbiddenDnsName(usable.authority, subject.dnsNames);
+    const [forbidden] = forbiddenDnsNames(usable.authority, subject.dnsNames);
     if (forbidden !== undefined) {
       return cannotSign('NameNotPermitted', `${forbidden}, by authority ${usable.authority.id}`);
     }

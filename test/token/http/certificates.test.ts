@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority } from '../../../signer/authority/create.ts';
-import { newPool } from '../../../signer/authority/document.ts';
+import { type AuthorityRecord, newPool } from '../../../signer/authority/document.ts';
 import { signingAuthorityAt } from '../../../signer/authority/may-sign.ts';
 import { type Authority, compilePool } from '../../../signer/authority/pool.ts';
 import { reserveNothing } from '../../../signer/authority/reservations.ts';
@@ -15,9 +16,11 @@ import { isToBeRenewed, makeEndpointCertificate } from '../../../signer/token/ht
 import type { ServerCertificate } from '../../../signer/token/http/tls.ts';
 import { KubespiffeError } from '../../../spiffe/errors.ts';
 import { endpointIdOf } from '../../../spiffe/infrastructure.ts';
+import { makeCa } from '../../authority/authorities.ts';
 import { makeStateFolder, removeStateFolder } from '../../cluster/state-folder.ts';
 import { webCredentials } from '../../contract/bundle-endpoint.ts';
 import { timeWith } from '../../kube/fake-time.ts';
+import { nameConstraints } from '../../spiffe/pki/name-constraints.ts';
 
 const trustDomain = 'example.org';
 const now = Date.UTC(2026, 10, 25, 12) / 1000;
@@ -26,7 +29,26 @@ const dnsNames = ['kubespiffe-tokens.kubespiffe.svc', 'localhost'];
 
 /** A new authority, as `ca create --ca-id` makes it: those of one id have nothing but the id in common. */
 async function anAuthority(more: { id?: string; lifetimeSeconds?: number } = {}): Promise<Authority> {
-  const record = await createAuthority({ id: 'ca-1', trustDomain, now, ...more });
+  return signing(await createAuthority({ id: 'ca-1', trustDomain, now, ...more }));
+}
+
+/** An authority with a CA of a company that permits these DNS names. */
+async function aLimitedAuthority(...permittedDnsNames: string[]): Promise<Authority> {
+  const permitted = [
+    ['URI', trustDomain],
+    ...permittedDnsNames.map((base) => ['DNS', base] as const),
+  ] as const;
+  const { certificate, privateKey } = await makeCa({
+    ...{ notBefore: now - hour, notAfter: now + 365 * 24 * hour },
+    furtherExtensions: [nameConstraints({ permitted })],
+  });
+  return signing({
+    ...{ id: 'ca-1', kind: 'X509', state: 'active', tainted: false },
+    ...{ certificate, privateKey, intermediates: [] },
+  });
+}
+
+function signing(record: AuthorityRecord): Authority {
   const compiled = compilePool(newPool(trustDomain, record), trustDomain);
   assert.ok(compiled.ok);
   const signable = signingAuthorityAt(compiled.pool, now, 0);
@@ -97,6 +119,40 @@ describe("the endpoint's own certificate", () => {
       assert.equal(isToBeRenewed(certificate, signing, at), expected, what);
     }
   });
+});
+
+describe("the endpoint's certificate below a CA with name constraints", () => {
+  let folder: string;
+  before(async () => {
+    folder = await makeStateFolder();
+  });
+  after(() => removeStateFolder(folder));
+
+  const uri = `URI:${endpointIdOf(trustDomain).uri}`;
+  const rows: [permitted: string[], names: string, lack: RegExp | undefined][] = [
+    [
+      ['.corp.example'],
+      uri,
+      /^its certificate does not have the DNS names kubespiffe-tokens\.kubespiffe\.svc and localhost, .* authority ca-1 .*tokenNames/,
+    ],
+    [['.corp.example', 'svc'], `${uri}, DNS:${dnsNames[0]}`, /not have the DNS name localhost, because/],
+    [['svc', 'localhost'], `${uri}, DNS:${dnsNames.join(', DNS:')}`, undefined],
+  ];
+  for (const [permitted, names, lack] of rows) {
+    it(`OpenSSL accepts the endpoint's certificate below a CA for ${permitted.join(' and ')}, with the names that it permits`, async () => {
+      const authority = await aLimitedAuthority(...permitted);
+      const made = await make(authority);
+      assert.equal(new X509Certificate(made.chainPem).subjectAltName, names);
+      if (lack) assert.match(made.lack ?? '', lack);
+      else assert.equal(made.lack, undefined);
+      await writeFile(join(folder, 'root.pem'), new X509Certificate(authority.root.der).toString());
+      await writeFile(join(folder, 'leaf.pem'), made.chainPem);
+      const words = ['verify', '-x509_strict', '-purpose', 'sslserver', '-attime', `${now}`];
+      const args = [...words, '-CAfile', 'root.pem', 'leaf.pem'];
+      const printed = execFileSync('openssl', args, { cwd: folder, encoding: 'utf8', stdio: 'pipe' });
+      assert.equal(printed, 'leaf.pem: OK\n');
+    });
+  }
 });
 
 describe('the source of those certificates', () => {
