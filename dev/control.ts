@@ -3,6 +3,7 @@ import { chmod } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { closeAtAbort } from '../client/close-at-abort.ts';
 import { KubespiffeError, messageOf } from '../spiffe/errors.ts';
 import type { Workload, WorkloadName } from './workload.ts';
 
@@ -57,8 +58,8 @@ export async function serveControl(
   });
   server.listen(pathIn(folder));
   await once(server, 'listening');
+  closeAtAbort(server, signal);
   await chmod(pathIn(folder), 0o600);
-  signal.addEventListener('abort', () => server.close(), { once: true });
 }
 
 /**

@@ -25,6 +25,7 @@ import { encodePem } from '../../spiffe/pki/pem.ts';
 import { openBundleSource } from '../../workload/bundle-source.ts';
 import { validateJwtSvid } from '../../workload/jwt.ts';
 import { createJwtSource, type JwtCredential } from '../../workload/jwt-source.ts';
+import { connectX509Source } from '../../workload/workload-api.ts';
 import { openX509Source, type X509Source } from '../../workload/x509-source.ts';
 import { isIssuedUnder } from '../../workload/x509-svid.ts';
 import { waitFor } from '../cluster/process.ts';
@@ -365,6 +366,21 @@ describe('kubespiffe dev', () => {
     }
     assert.match((await dev.ask('rotate')).stdout, /renewed/);
   });
+
+  for (const socket of ['control.sock', 'shop/web/workload-api.sock']) {
+    it(`kubespiffe dev ends at SIGTERM although a client that sends nothing is connected to ${socket}`, async () => {
+      await using own = await startDev(['--workload', 'shop/web'], mkdtempSync(join(parent, 'own-')));
+      const silent = connect(join(own.folder, socket)).on('error', () => undefined);
+      await once(silent, 'connect');
+      // Connections are accepted in turn.
+      if (socket === 'control.sock') await own.ask('rotate');
+      else await (await connectX509Source(`unix://${join(own.folder, socket)}`))[Symbol.asyncDispose]();
+      await own.child.stop('SIGTERM', 2_000);
+      silent.destroy();
+      assert.equal(await own.child.exited, 'exit code 0');
+      assert.deepEqual(readdirSync(own.folder), ['NOT-FOR-PRODUCTION.txt']);
+    });
+  }
 
   it('kubespiffe dev reports once that it cannot write, and renews when it can again', async () => {
     await using short = await startDev(['--lifetime', '4s', '--workload', 'shop/web']);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { closeAtAbort } from '../../client/close-at-abort.ts';
 import { makeRoomForNew } from '../../client/room-for-new.ts';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import type { HealthConfig } from './config.ts';
@@ -36,11 +37,12 @@ export async function serveHealth(
     response.end(isKnown ? JSON.stringify({ ready: isReady(), ...state }) : '{}');
   });
   makeRoomForNew(server);
-  server.listen({ port, signal });
+  server.listen({ port });
   try {
     await once(server, 'listening');
   } catch (error) {
     const reason = (error as NodeJS.ErrnoException).code ?? messageOf(error);
     throw new KubespiffeError('CONFIG_INVALID', `health.port ${port} cannot be used (${reason})`);
   }
+  closeAtAbort(server, signal);
 }

@@ -4,12 +4,13 @@ import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile } from 'node:fs/promises';
 import https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { publicJwkOf } from '../../../spiffe/jwk.ts';
 import { connectX509Source } from '../../../workload/workload-api.ts';
+import { freePorts } from '../../cluster/ports.ts';
 import { type Child, startChild, waitFor } from '../../cluster/process.ts';
 import { x509KeyOf } from '../../federation/bundles.ts';
 import { type Judges, openJudges } from '../../judges/judges.ts';
@@ -240,6 +241,26 @@ describe('kubespiffe workload-api', () => {
       assert.match(refused.stderr, /nothing is served at unix:.*never\.sock/);
     });
   });
+
+  for (const transport of ['a Unix socket', 'TCP']) {
+    it(`kubespiffe workload-api ends at SIGTERM although a client that sends nothing is connected over ${transport}`, async () => {
+      const [port = 0] = await freePorts(1);
+      const overTcp = transport === 'TCP' ? ['--socket', `tcp://127.0.0.1:${port}`] : [];
+      await serving(['--credentials', await volumeOf(webId), ...overTcp], async ({ uri, child }) => {
+        await waitFor('the start', () => /^serving /m.test(child.lastLines()), { needs: [child] });
+        const isTcp = overTcp.length > 0;
+        const silent = isTcp ? connect(port, '127.0.0.1') : connect(uri.slice('unix://'.length));
+        silent.on('error', () => undefined);
+        await once(silent, 'connect');
+        {
+          // Connections are accepted in turn.
+          await using _next = await connectX509Source(overTcp[1] ?? uri);
+        }
+        await child.stop('SIGTERM', 2_000);
+        silent.destroy();
+      });
+    });
+  }
 
   const wrong: [string, string[], RegExp][] = [
     ['an address without a scheme', ['--socket', 'agent.sock'], /an address is unix:\/\/\/absolute\/path/],

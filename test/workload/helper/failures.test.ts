@@ -191,6 +191,20 @@ describe('kubespiffe helper', () => {
     }
   });
 
+  it('the helper ends at SIGTERM although a client that sends nothing is connected to its health endpoint', async () => {
+    const [port = 0] = await freePorts(1);
+    const { config, written } = await setUp(`health: { port: ${port} }`);
+    const helper = shop.follow(config);
+    await written(helper);
+    const silent = connect(port, '127.0.0.1').on('error', () => undefined);
+    await once(silent, 'connect');
+    // Connections are accepted in turn.
+    assert.equal((await fetch(`http://127.0.0.1:${port}/live`)).status, 200);
+    await helper.stop('SIGTERM', 2_000);
+    silent.destroy();
+    assert.equal(await helper.exited, 'exit code 0');
+  });
+
   it('the helper ends if the port of its health endpoint is in use', async () => {
     await using server = createServer();
     server.listen(0);
