@@ -1,12 +1,17 @@
 import { once } from 'node:events';
 import { chmod, lstat, rm } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import type { Server } from '@grpc/grpc-js/build/src/server.js';
 import { ServerCredentials } from '@grpc/grpc-js/build/src/server-credentials.js';
 import { closeAtAbort } from '../../client/close-at-abort.ts';
 import type { EndpointAddress } from '../../client/endpoint-address.ts';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { withValidAuthority } from './authority.ts';
+
+/** Length of what each client of HTTP/2 sends at once (RFC 9113 3.4), in bytes. */
+const prefaceLength = 24;
+/** How long a connection may stay open without it, in milliseconds. */
+const prefaceMs = 10_000;
 
 /**
  * Listens until the signal is aborted, then ends the streams and the connections, and removes the socket.
@@ -18,6 +23,7 @@ export async function listen(server: Server, address: EndpointAddress, signal: A
   if (isUnix) await removeStaleSocket(address.path);
   const { injectConnection } = server.createConnectionInjector(ServerCredentials.createInsecure());
   const listener = createServer((socket) => {
+    endIfSilent(socket);
     // The API sees who came over TCP by the address of the socket.
     injectConnection(isUnix ? withValidAuthority(socket) : socket);
   });
@@ -32,6 +38,15 @@ export async function listen(server: Server, address: EndpointAddress, signal: A
   } catch (error) {
     throw new KubespiffeError('FILE_UNWRITABLE', `cannot listen at ${address.uri}: ${messageOf(error)}`);
   }
+}
+
+/** A client that sends nothing must not hold a file descriptor for ever. */
+function endIfSilent(socket: Socket): void {
+  const end = () => {
+    if (socket.bytesRead < prefaceLength) socket.destroy();
+  };
+  const timer = setTimeout(end, prefaceMs).unref();
+  socket.once('close', () => clearTimeout(timer));
 }
 
 /** A process that was killed leaves its socket behind. */

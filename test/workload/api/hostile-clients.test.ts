@@ -227,6 +227,32 @@ describe('a client of the Workload API', () => {
     });
   }
 
+  for (const transport of ['a Unix socket', 'TCP']) {
+    it(`a client that connects over ${transport} and sends nothing is disconnected after ten seconds`, async (t) => {
+      const [port = 0] = await freePorts(1);
+      const at = transport === 'TCP' ? `tcp://127.0.0.1:${port}` : undefined;
+      await using own = await serve({ source: workload.source }, at);
+      assert.ok('answer' in (await ask(own.client, 'FetchX509SVID')));
+      t.mock.timers.enable({ apis: ['setTimeout'] });
+      const socket = at === undefined ? connect(own.uri.slice('unix://'.length)) : connect(port, '127.0.0.1');
+      let isClosed = false;
+      socket.resume().on('close', () => {
+        isClosed = true;
+      });
+      await once(socket, 'connect');
+      for (let count = 0; count < 100 && !isClosed; count += 1) {
+        await setImmediate();
+        t.mock.timers.tick(10_000);
+      }
+      t.mock.timers.reset();
+      assert.ok(isClosed);
+      assert.ok(
+        'answer' in (await ask(own.client, 'FetchX509SVID')),
+        'one that sent the preface is connected',
+      );
+    });
+  }
+
   it('a client that connects over TCP needs the header too', async () => {
     const [port = 0] = await freePorts(1);
     for (const host of ['127.0.0.1', '[::1]']) {
