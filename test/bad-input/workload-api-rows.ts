@@ -212,6 +212,17 @@ export const workloadApiBadInput: readonly BadInput[] = [
     tests: [[server, 'FetchJWTSVID refuses the SPIFFE ID of another workload']],
   },
   {
+    input:
+      'to the Workload API: FetchJWTSVID: the SPIFFE ID of the certificate, when the registration has already another',
+    verdict: 'refused, status `PERMISSION_DENIED`',
+    tests: [
+      [
+        'workload/api/workload-source.test.ts',
+        'FetchJWTSVID gives the new name as soon as tokens have it, and not a token with it for the old name',
+      ],
+    ],
+  },
+  {
     input: 'behind the Workload API: a token endpoint that hangs up, redirects, or answers with an error',
     verdict: 'FetchJWTSVID is refused, status `UNAVAILABLE`; other methods continue',
     tests: [

@@ -69,15 +69,17 @@ export async function fetchJwtSvid(
   if (!source.jwtSvids) return refuse(refusals.noTokens);
   const state = source.current();
   if (!state) return refuse(refusals.notReady);
-  if (!state.svids.some(({ spiffeId }) => wanted === '' || spiffeId === wanted))
-    return refuse(refusals.noIdentity);
+  if (state.svids.length === 0) return refuse(refusals.noIdentity);
   let svids: readonly ApiJwtSvid[];
   try {
     svids = await source.jwtSvids(audiences, wanted === '' ? undefined : wanted);
   } catch (error) {
     return refuse(unavailable(messageOf(error)));
   }
-  if (svids.length === 0) return refuse(refusals.noIdentity);
+  if (svids.length === 0) {
+    const isCertified = state.svids.some(({ spiffeId }) => spiffeId === wanted);
+    return refuse(isCertified ? refusals.renamed : refusals.notThatIdentity);
+  }
   return answer({
     svids: svids.map(({ spiffeId, token, hint }) => ({ spiffe_id: spiffeId, svid: token, hint })),
   });

@@ -21,6 +21,12 @@ export const refusals = {
   noIdentity: denied(
     'this workload has no identity; check the podCertificate volume of the pod and its Events',
   ),
+  notThatIdentity: denied(
+    'this workload has no identity with the requested spiffe_id; leave spiffe_id empty to get the JWT-SVIDs that it has',
+  ),
+  renamed: denied(
+    'the token endpoint has another name for this workload than its certificate, so its registration has changed; leave spiffe_id empty, or request the new SPIFFE ID',
+  ),
   noBundles: denied('this workload has no trust bundle; check the clusterTrustBundle volume of the pod'),
   noJwtKeys: denied(
     'this workload has no JWT keys of any trust domain; check --token-endpoint of the Workload API',

@@ -44,7 +44,8 @@ export interface WorkloadSource {
   /** Calls the listener after each change. @returns a function that ends it. */
   onChange(listener: () => void): () => void;
   /**
-   * Undefined where the workload gets no JWT-SVIDs. One JWT-SVID for each identity of the workload, or for the one that is asked for; empty where it has none such.
+   * Undefined where the workload gets no JWT-SVIDs. One JWT-SVID for each identity of the workload, or for the one that is asked
+   * for, by the name in the token; empty where it has none such.
    * @throws what prevents it, with a message for people and without a token in it.
    */
   readonly jwtSvids?: (

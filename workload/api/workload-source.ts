@@ -4,7 +4,7 @@ import { blocksIn } from '../../spiffe/pki/pem.ts';
 import type { JwtSource } from '../jwt-source.ts';
 import { type BundleSource, mergeBundles, type TrustBundle, type TrustBundles } from '../trust-bundle.ts';
 import type { X509Source } from '../x509-source.ts';
-import type { ApiJwtBundle, ApiX509Svid, WorkloadSource, WorkloadState } from './state.ts';
+import type { ApiJwtBundle, ApiJwtSvid, ApiX509Svid, WorkloadSource, WorkloadState } from './state.ts';
 
 /** One credential of the workload: a volume that kubelet keeps. */
 export interface Credential {
@@ -13,13 +13,18 @@ export interface Credential {
   readonly hint: string;
 }
 
+type Tokens = Pick<JwtSource, 'get' | 'events'>;
+
 export interface WorkloadSourceNeeds {
   /** The first one is the default. */
   readonly credentials: readonly [Credential, ...Credential[]];
   /** Further bundles: those of federated trust domains, and the JWT keys of the own one. */
   readonly bundles: readonly BundleSource[];
-  /** Where the JWT-SVIDs of a credential come from. Undefined where the workload gets none. */
-  readonly tokensOf: ((credential: X509Source) => Pick<JwtSource, 'get' | 'events'>) | undefined;
+  /**
+   * Opens what gives the JWT-SVIDs of a credential: at the start, and again when its certificate has another name. Undefined where
+   * the workload gets none.
+   */
+  readonly tokensOf: ((credential: X509Source) => Tokens) | undefined;
   readonly onProblem: (problem: KubespiffeError) => void;
 }
 
@@ -36,8 +41,8 @@ export function createWorkloadSource(needs: WorkloadSourceNeeds): WorkloadSource
     events.on('update', onUpdate);
     events.on('problem', onProblem);
   }
-  const jwtSources = tokensOf && credentials.map(({ source }) => tokensOf(source));
-  for (const { events } of jwtSources ?? []) events.on('problem', onProblem);
+  const identities =
+    tokensOf && credentials.map((each) => ({ ...each, tokens: perName(each.source, tokensOf, onProblem) }));
 
   return {
     current: () => state,
@@ -45,20 +50,52 @@ export function createWorkloadSource(needs: WorkloadSourceNeeds): WorkloadSource
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    ...(jwtSources && {
-      async jwtSvids(audiences: readonly string[], wanted: string | undefined) {
-        const asked = credentials
-          .map(({ source, hint }, index) => ({ id: source.svid.id.uri, hint, jwt: jwtSources[index] }))
-          .filter(({ id }) => wanted === undefined || id === wanted);
-        const svids = await Promise.all(
-          asked.map(async ({ hint, jwt }) => ({ svid: await jwt?.get(audiences), hint })),
-        );
-        return svids.flatMap(({ svid, hint }) =>
-          svid ? [{ spiffeId: svid.id.uri, token: svid.token, hint }] : [],
-        );
-      },
+    ...(identities && {
+      jwtSvids: (audiences: readonly string[], wanted: string | undefined) =>
+        jwtSvidsOf(identities, audiences, wanted),
     }),
   };
+}
+
+/** Opens tokens again when the certificate has another name: those that are known have the old one. */
+function perName(
+  source: X509Source,
+  open: (credential: X509Source) => Tokens,
+  onProblem: (problem: KubespiffeError) => void,
+): () => Tokens {
+  let last: { readonly name: string; readonly tokens: Tokens } | undefined;
+  return () => {
+    const name = source.svid.id.uri;
+    if (last?.name === name) return last.tokens;
+    const tokens = open(source);
+    tokens.events.on('problem', onProblem);
+    last = { name, tokens };
+    return tokens;
+  };
+}
+
+type Identity = Credential & { readonly tokens: () => Tokens };
+
+async function jwtSvidsOf(
+  identities: readonly Identity[],
+  audiences: readonly string[],
+  wanted: string | undefined,
+): Promise<ApiJwtSvid[]> {
+  const ask = async (some: readonly Identity[] = []): Promise<ApiJwtSvid[]> =>
+    Promise.all(
+      some.map(async ({ tokens, hint }) => {
+        const { id, token } = await tokens().get(audiences);
+        return { spiffeId: id.uri, token, hint };
+      }),
+    );
+  if (wanted === undefined) return ask(identities);
+  const isWanted = ({ spiffeId }: ApiJwtSvid) => spiffeId === wanted;
+  const { likely, others } = Object.groupBy(identities, ({ source }) =>
+    source.svid.id.uri === wanted ? 'likely' : 'others',
+  );
+  // When a registration has changed, tokens have the new name at once, but the certificate only after its renewal.
+  const found = (await ask(likely)).filter(isWanted);
+  return found.length > 0 ? found : (await ask(others)).filter(isWanted);
 }
 
 function readState(credentials: readonly Credential[], further: readonly BundleSource[]): WorkloadState {

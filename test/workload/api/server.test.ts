@@ -149,7 +149,7 @@ describe('the Workload API', () => {
       'FetchJWTSVID',
       () => ({ audience: ['a'], spiffe_id: 'spiffe://example.org/ns/shop/sa/db' }),
       status.PERMISSION_DENIED,
-      /no identity/,
+      /no identity with the requested spiffe_id/,
     ],
     [
       'a huge request',
