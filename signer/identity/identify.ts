@@ -12,6 +12,7 @@ export type Identity =
 
 type IdentityReason =
   | 'IdentityInvalid'
+  | 'IdentityNotKnown'
   | 'NotRegistered'
   | 'PodNotVisible'
   | 'RegistrationAmbiguous'

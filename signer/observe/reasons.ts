@@ -73,6 +73,9 @@ export const outcomes = {
     { event: false, alarm: true },
   ),
   PodNotVisible: wait('kubespiffe', 'The pod could not be looked up ({}); the signer tries again.'),
+  IdentityNotKnown: wait('kubespiffe', 'The name of the pod is not known yet ({}); the signer tries again.', {
+    passesWithinMs: 10_000,
+  }),
   PodFinished: wait('nobody', 'The pod has finished ({}); it needs no certificate.', { event: false }),
   ServiceAccountMismatch: wait(
     'cluster administrator',

@@ -2,6 +2,7 @@ import { messageOf } from '../../spiffe/errors.ts';
 import type { Pool } from '../authority/pool.ts';
 import { createPoolView, type PoolView } from '../authority/view.ts';
 import { factsOf, joinFacts, podFacts } from '../identity/facts.ts';
+import { onceRead } from '../identity/once-read.ts';
 import { createController } from '../issuance/controller.ts';
 import { createReporter } from '../issuance/report.ts';
 import { requestsOf } from '../issuance/request.ts';
@@ -45,7 +46,7 @@ export function createSigner(profile: SignerProfile, common: Shared) {
   const followed: Informer<unknown>[] = [];
   const facts = [podFacts(pods.store)];
   const ofProfile: MakePart[] = [];
-  const identify = profile.identifier(settings, {
+  const decided = profile.identifier(settings, {
     follow(spec, podsOf) {
       const informer = informerOf(spec, common);
       followed.push(informer);
@@ -56,6 +57,8 @@ export function createSigner(profile: SignerProfile, common: Shared) {
     config,
     pods,
   });
+  // Here, so that neither a profile nor a caller can forget it: the listeners serve before everything is read.
+  const identify = onceRead(decided, followed);
   const certificate = profile.certificate(settings);
   const signing = createSigning({
     ...shared,

@@ -55,4 +55,10 @@ describe('bad input', () => {
   });
 });
 
-const stateOfTheCluster = ['KeyNotVisible', 'SigningNotRecorded', 'TrustNotPublished', 'StatusRejected'];
+const stateOfTheCluster = [
+  'IdentityNotKnown',
+  'KeyNotVisible',
+  'SigningNotRecorded',
+  'TrustNotPublished',
+  'StatusRejected',
+];

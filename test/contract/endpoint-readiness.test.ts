@@ -11,16 +11,20 @@ import { type FaultProxy, startFaultProxy } from '../cluster/fault-proxy.ts';
 import { freePorts } from '../cluster/ports.ts';
 import { waitFor } from '../cluster/process.ts';
 import { makeStateFolder, removeStateFolder } from '../cluster/state-folder.ts';
+import { makeKey } from '../spiffe/pki/keys.ts';
+import { stubRequest } from '../spiffe/pki/requests.ts';
 import { webCredentials } from './bundle-endpoint.ts';
-import { deletePool, putPool } from './installation.ts';
+import { deletePool, installRegistrations, putPool } from './installation.ts';
 import {
+  assertRefused,
   callOver,
   installTokenEndpoint,
   startTokenSigner,
   type TokenSigner,
   tokenFor,
+  x509Audience,
 } from './token-endpoint.ts';
-import { createPod, createSignerPod } from './workloads.ts';
+import { create, createPod, createSignerPod } from './workloads.ts';
 
 /** What the readiness probe asks once something listens to others: manifests/token-endpoint says why. */
 const probe = '/readyz?exclude=pool&exclude=permissions&exclude=admission-policy';
@@ -34,6 +38,7 @@ describe('readiness for the callers of an endpoint', () => {
   let proxy: FaultProxy;
   let folder: string;
   let endpoint: TokenSigner;
+  let installed: { kubeconfig: string; pool: PoolDocument };
   let pool: PoolDocument;
   let overWeb: (target: string) => ReturnType<TokenSigner['call']>;
   let listsOfPods: ReturnType<FaultProxy['add']>;
@@ -42,7 +47,7 @@ describe('readiness for the callers of an endpoint', () => {
   before(async () => {
     controlPlane = await startControlPlane();
     proxy = await startFaultProxy({ url: controlPlane.url, authority: controlPlane.authority.certificate });
-    const installed = await installTokenEndpoint(controlPlane, {
+    installed = await installTokenEndpoint(controlPlane, {
       server: proxy.url,
       authority: proxy.authority,
     });
@@ -211,5 +216,67 @@ describe('readiness for the callers of an endpoint', () => {
     await putPool(controlPlane, sound());
     await endpoint.signer.ready();
     await waitFor('certificates to be signed', async () => (await canSign('x509')) === 1);
+  });
+
+  it('a replica that may not list the registrations gives no caller a name, also where its port is called directly', async () => {
+    await installRegistrations(controlPlane);
+    const registrations = '/apis/kubespiffe.io/v1alpha1/namespaces/default/workloadregistrations';
+    await waitFor(
+      'registrations to be served',
+      async () => (await controlPlane.request('GET', registrations)).status === 200,
+    );
+    await create(controlPlane, registrations, {
+      apiVersion: 'kubespiffe.io/v1alpha1',
+      kind: 'WorkloadRegistration',
+      metadata: { name: 'web' },
+      spec: {
+        podSelector: { matchLabels: { app: 'web' } },
+        spiffeIDTemplate: 'spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/registered',
+      },
+    });
+    await endpoint.signer.ready();
+    const pod = await createPod(controlPlane, { labels: { app: 'web' } });
+    const lists = proxy.add({
+      ...{ method: 'GET', path: /\/v1alpha1\/workloadregistrations\?/ },
+      fault: { kind: 'answer', status: 403 },
+    });
+    const starting = await startTokenSigner(installed, {
+      ...{ replica: 'signer-b', flags: ['--x509-svid', 'true'] },
+    });
+    try {
+      await waitFor(
+        'the port to be open',
+        async () => (await starting.signer.readiness()).text.includes('[+]token-endpoint listens'),
+        { needs: [starting.signer.child] },
+      );
+      await waitFor('the rest to be read', async () =>
+        /^\[-\]caches filling: workloadregistrations$/m.test((await starting.signer.readiness()).text),
+      );
+      const bearer = { authorization: `Bearer ${await tokenFor(controlPlane, pod)}` };
+      const forCertificate = await tokenFor(controlPlane, pod, { audiences: [x509Audience] });
+      const ask = () =>
+        Promise.all([
+          tokenFor(controlPlane, pod).then((token) => starting.exchange(token)),
+          starting.certify(forCertificate, stubRequest(makeKey('ECDSA P-256'))),
+          starting.call({ path: '/bundles', headers: bearer }),
+        ]);
+      for (const refused of await ask()) {
+        assertRefused(refused, 'NotReady', 503, 'temporarily_unavailable');
+        assert.match(refused.text, /the signer has not read workloadregistrations yet/);
+        assert.ok(Number(refused.headers['retry-after']) > 0);
+      }
+
+      lists.remove();
+      await starting.signer.ready();
+      const [jwt, x509, bundles] = await ask();
+      assert.deepEqual([jwt?.status, x509?.status, bundles?.status], [200, 200, 200], jwt?.text);
+      const [, claims = ''] = String(jwt?.json.access_token).split('.');
+      const { sub } = JSON.parse(Buffer.from(claims, 'base64url').toString());
+      assert.equal(sub, 'spiffe://example.org/ns/default/registered');
+    } finally {
+      lists.remove();
+      starting.agent.destroy();
+      await starting.signer.child.stop();
+    }
   });
 });

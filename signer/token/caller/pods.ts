@@ -101,5 +101,6 @@ export function identifyCaller(
 /** A pod that is not visible yet is asked for again; what this signer's identities never lack has no code of its own. */
 function refuseAs({ reason, detail }: { readonly reason: string; readonly detail: string }): Refused {
   if (reason === 'PodNotVisible') return refuse('PodUnavailable', detail);
+  if (reason === 'IdentityNotKnown') return refuse('NotReady', detail);
   return refuse(isRefusal(reason) ? reason : 'IdentityInvalid', detail);
 }
