@@ -73,7 +73,7 @@ export function createAttempts(needs: { readonly signing: Signing; readonly time
   async function make(
     request: OpenRequest,
     decision: Extract<Decision, { kind: 'issue' | 'deny' }>,
-  ): Promise<Attempt | CannotSign> {
+  ): Promise<{ ok: true; attempt: Attempt } | CannotSign> {
     const preparedAt = monotonic();
     const at = Math.floor(needs.time.now() / 1000);
     const fresh = { preparedAt, mayStand: false, isForbidden: false };
@@ -81,13 +81,8 @@ export function createAttempts(needs: { readonly signing: Signing; readonly time
       const { reason, detail } = decision;
       const condition = { type: 'Denied', reason, message: explain(reason, detail), at } as const;
       const answer = { reason, detail, certificate: undefined };
-      return {
-        ...fresh,
-        ...prepareAnswer(request, condition),
-        answer,
-        authority: undefined,
-        identity: undefined,
-      };
+      const denial = { answer, authority: undefined, identity: undefined };
+      return { ok: true, attempt: { ...fresh, ...prepareAnswer(request, condition), ...denial } };
     }
     const signed = await signing.sign(decision, request);
     if (!signed.ok) return signed;
@@ -95,12 +90,10 @@ export function createAttempts(needs: { readonly signing: Signing; readonly time
     const answer = { reason: 'Issued', detail: decision.subject.display, certificate } as const;
     const message = explain('Issued', answer.detail);
     const condition = { type: 'Issued', reason: 'Issued', message, at } as const;
+    const prepared = prepareAnswer(request, condition, { ...signed, ...certificate });
     return {
-      ...fresh,
-      ...prepareAnswer(request, condition, { ...signed, ...certificate }),
-      answer,
-      authority,
-      identity: identityOf(decision),
+      ok: true,
+      attempt: { ...fresh, ...prepared, answer, authority, identity: identityOf(decision) },
     };
   }
 

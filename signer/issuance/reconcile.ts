@@ -70,12 +70,11 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
       if (unguarded) return next.wait(state, 'signer', unguarded);
     }
 
-    const attempt =
-      attempts.toResend(state.attempt, decision) ??
-      (await inSpan(state.span, 'sign', () => attempts.make(request, decision)));
-    if ('ok' in attempt) return next.wait(state, 'signer', attempt);
-
-    return write(state, attempt, request, signal);
+    const kept = attempts.toResend(state.attempt, decision);
+    if (kept) return write(state, kept, request, signal);
+    const made = await inSpan(state.span, 'sign', () => attempts.make(request, decision));
+    if (!made.ok) return next.wait(state, 'signer', made);
+    return write(state, made.attempt, request, signal);
   }
 
   /** Writes an answer to where the request is read now, and finds out what became of it. */
