@@ -100,7 +100,7 @@ export function createNextStep(
 
   function confirm(state: RequestState, answer: Answer): Next {
     reportAnswer(state, answer);
-    if (!isShownOpen(state)) return settle(state);
+    if (!isShownOpen(state)) return settleIfShown(state);
     // What said yes may have been something in front of the API server.
     states.confirm(state);
     return after(shownWithinMs);
@@ -108,12 +108,12 @@ export function createNextStep(
 
   /** The API server has an answer or has the request no more. Only the watch may be behind. */
   function close(state: RequestState): Next {
-    if (!isShownOpen(state)) return settle(state);
+    if (!isShownOpen(state)) return settleIfShown(state);
     states.close(state);
     return done;
   }
 
-  function settle(state: RequestState): Next {
+  function settleIfShown(state: RequestState): Next {
     if (states.isKnown(state) && !isShownOpen(state)) states.settle(state);
     return done;
   }
@@ -162,5 +162,5 @@ export function createNextStep(
     state.reported = needs.report(outcome, state.reported);
   }
 
-  return { afterWrite, close, settle, drop, tooMany, wait, isShownOpen };
+  return { afterWrite, close, settleIfShown, drop, tooMany, wait, isShownOpen };
 }

@@ -35,7 +35,7 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
     if (!shown || !state) return done;
     if (shown.answered !== undefined) {
       const mayBeOurs = shown.answeredBy === needs.membership.self ? state.attempt : undefined;
-      return mayBeOurs ? write(state, mayBeOurs, shown, signal) : next.settle(state);
+      return mayBeOurs ? write(state, mayBeOurs, shown, signal) : next.settleIfShown(state);
     }
     if (state.phase.kind === 'closed') return done;
     if (state.phase.kind === 'confirmed') {

@@ -76,8 +76,8 @@ export function prepareAnswer(
 export const statusResource = 'podcertificaterequests/status';
 
 /**
- * The only writer of a PodCertificateRequest's status: one merge PATCH without resourceVersion. A conflict or a
- * rejection is settled by reading the request live: a terminal status means that it is done.
+ * The only writer of a PodCertificateRequest's status: one merge PATCH without resourceVersion. After a conflict or a
+ * rejection the request is read live: it may have its answer already, or be gone.
  *
  * @param replica the field manager (at most 128 characters), by which the other replicas see who answered.
  */
@@ -120,7 +120,7 @@ export function createStatusWriter(transport: Transport, replica: string) {
         return { kind: 'forbidden', detail: error.message };
       case 409:
       case 422:
-        return settle(address, error, signal);
+        return readAfterRefusal(address, error, signal);
       default:
         return {
           kind: 'unavailable',
@@ -131,7 +131,7 @@ export function createStatusWriter(transport: Transport, replica: string) {
     }
   }
 
-  async function settle(
+  async function readAfterRefusal(
     address: RequestAddress,
     refusal: ApiStatusError,
     signal: AbortSignal,
