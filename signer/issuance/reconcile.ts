@@ -34,6 +34,8 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
     const state = shown && states.get(shown.uid);
     if (!shown || !state) return done;
     if (shown.answered !== undefined) {
+      // A write of ours with an unknown outcome may be this answer. To find out, it is written again: an equal write is accepted,
+      // another one is refused, and the answer is then read and compared with ours.
       const mayBeOurs = shown.answeredBy === needs.membership.self ? state.attempt : undefined;
       return mayBeOurs ? write(state, mayBeOurs, shown, signal) : next.settleIfShown(state);
     }

@@ -36,7 +36,11 @@ export type Phase =
  */
 export type WaitsFor = 'facts' | 'place' | 'signer' | 'server';
 
-/** What this replica knows about one request. Times in milliseconds on the monotonic clock. */
+/**
+ * What this replica knows about one request. Times in milliseconds on the monotonic clock. This file writes `request`, `phase`,
+ * `isCounted`, `attempt`, `earlier` and `releasedAfter`. Others write the rest: `controller.ts` changedAt, `ownership.ts` ranked,
+ * `reconcile.ts` span, and `next-step.ts` reported, answer and the two flags of the attempt.
+ */
 export interface RequestState {
   /** As the watch last showed it open. */
   request: OpenRequest;
