@@ -71,11 +71,19 @@ export async function follow<T>(
     if (!ended.signal.aborted) for (const problem of fresh) events.emit('problem', problem);
   };
   const readAgain = async () => {
-    while (again && !ended.signal.aborted) {
-      again = false;
-      report(await readOnce());
+    try {
+      while (again && !ended.signal.aborted) {
+        again = false;
+        report(await readOnce());
+      }
+    } catch (error) {
+      // A listener threw, which is an uncaught exception of the application. If that lives on, so does the source.
+      queueMicrotask(() => {
+        throw error;
+      });
+    } finally {
+      reading = undefined;
     }
-    reading = undefined;
   };
   const onChange = () => {
     again = true;

@@ -102,8 +102,13 @@ export function followEndpointBundles(
   }
 
   async function loop(): Promise<void> {
-    const again = await read();
-    if (!signal.aborted) timer = setTimeout(() => void loop(), again).unref();
+    let againMs = retryMs;
+    try {
+      againMs = await read();
+    } finally {
+      // Also after a listener threw, where the program goes on.
+      if (!signal.aborted) timer = setTimeout(() => void loop(), againMs).unref();
+    }
   }
   signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
   // Listeners come first.

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { it } from 'node:test';
+import { promisify } from 'node:util';
+
+const workload = join(import.meta.dirname, '../../workload');
+
+/** What a program prints. It is one of its own, because an uncaught exception here would fail the test. */
+async function linesOf(code: string): Promise<string[]> {
+  const args = ['--input-type=module', '-e', code];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 20_000 });
+  return stdout.trim().split('\n');
+}
+
+for (const event of ['update', 'problem']) {
+  it(`a source goes on after a listener for ${event} threw, which is an uncaught exception of the application`, async () => {
+    const lines = await linesOf(`
+      import { once } from 'node:events';
+      const { follow } = await import('${workload}/follow.ts');
+      process.on('unhandledRejection', () => console.log('unhandled rejection'));
+      process.on('uncaughtException', ({ message }) => console.log('uncaught exception:', message));
+      let change;
+      let count = 0;
+      const read = async () => {
+        count += 1;
+        return { value: count, problems: [new Error('problem ' + count)] };
+      };
+      const source = await follow((onChange) => { change = onChange; }, read, { pollMs: 60_000 });
+      source.events.once('${event}', () => { throw new Error('the listener failed'); });
+      const uncaught = once(process, 'uncaughtException');
+      change();
+      await uncaught;
+      const next = once(source.events, '${event}');
+      change();
+      await next;
+      console.log('next value:', source.value > 2);
+      await source[Symbol.asyncDispose]();
+      console.log('disposed');`);
+    assert.deepEqual(lines, ['uncaught exception: the listener failed', 'next value: true', 'disposed']);
+  });
+}
+
+it('the bundles of a token endpoint are read again after a listener threw', async () => {
+  const lines = await linesOf(`
+    import { once } from 'node:events';
+    import { mock } from 'node:test';
+    const { followEndpointBundles } = await import('${workload}/api/endpoint-bundles.ts');
+    mock.timers.enable({ apis: ['setTimeout'] });
+    process.on('uncaughtException', ({ message }) => console.log('uncaught exception:', message));
+    const own = { svid: { id: { trustDomain: 'example.org' } }, bundles: new Map() };
+    const needs = { endpoint: new URL('https://tokens'), own, tokenFile: '/none/token', env: {} };
+    const { events } = followEndpointBundles(needs, new AbortController().signal);
+    events.once('problem', () => { throw new Error('the listener failed'); });
+    await once(process, 'uncaughtException');
+    const next = once(events, 'problem');
+    mock.timers.tick(5_000);
+    const [{ message }] = await next;
+    console.log(message);`);
+  assert.equal(lines[0], 'uncaught exception: the listener failed');
+  assert.match(lines[1] ?? '', /^tokens: .*\/none\/token/);
+});
