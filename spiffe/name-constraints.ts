@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { isDnsName } from './dns-name.ts';
 import type { CertificateFacts } from './pki/certificate.ts';
 import { readDer } from './pki/der.ts';
 import { findExtension } from './pki/extensions.ts';
@@ -79,9 +80,39 @@ function constraintsOf({ extensions }: Constrained): Result<NameConstraints | un
 
 /** Whether verifiers accept a DNS name, in lower case, below a CA with these constraints (RFC 5280 4.2.1.10). */
 export function allowsDnsName({ permitted, excluded }: DnsConstraints, name: string): boolean {
-  const isBelow = (base: string) =>
-    base === '' || name === base || name.endsWith(base.startsWith('.') ? base : `.${base}`);
-  return (permitted.length === 0 || permitted.some(isBelow)) && !excluded.some(isBelow);
+  const isIn = (base: string) => isWithin(name, base);
+  return (permitted.length === 0 || permitted.some(isIn)) && !excluded.some(isIn);
+}
+
+/** Whether all names of a base, or a single name, are among those of another base. */
+function isWithin(inner: string, base: string): boolean {
+  return base === '' || inner === base || inner.endsWith(base.startsWith('.') ? base : `.${base}`);
+}
+
+/** The constraints of one CA that allow the same DNS names as all of these together. */
+export function joinDnsConstraints(all: readonly DnsConstraints[]): DnsConstraints {
+  const excluded = [...new Set(all.flatMap((each) => each.excluded))];
+  const limits = all
+    .map(({ permitted }) => permitted)
+    .filter((bases) => bases.length > 0 && !bases.includes(''));
+  if (limits.length === 0) return { permitted: [], excluded };
+  const permitted = limits.reduce(commonBases);
+  // An empty list would permit every name, and an excluded empty base excludes every name.
+  return permitted.length === 0 ? { permitted, excluded: [''] } : { permitted, excluded };
+}
+
+/** Two bases have nothing in common unless one is within the other. */
+function commonBases(some: readonly string[], others: readonly string[]): readonly string[] {
+  const common = [
+    ...some.filter((each) => others.some((base) => isWithin(each, base))),
+    ...others.filter((each) => some.some((base) => isWithin(each, base))),
+  ];
+  return [...new Set(common)];
+}
+
+/** Whether a text is a base that we put into a CA: a DNS name in lower case, or one after a leading dot. */
+export function isDnsBase(text: string): boolean {
+  return isDnsName(text.startsWith('.') ? text.slice(1) : text);
 }
 
 const refused = (reason: string): ConstraintsVerdict => ({ kind: 'refused', reason });

@@ -9,8 +9,8 @@ import {
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
 } from '@peculiar/x509';
-import { isDnsName } from '../../spiffe/dns-name.ts';
 import { KubespiffeError } from '../../spiffe/errors.ts';
+import { isDnsBase } from '../../spiffe/name-constraints.ts';
 import { type AuthorityKeyType, keyTypes } from '../../spiffe/pki/algorithms.ts';
 import { oids } from '../../spiffe/pki/oid.ts';
 import { parseIssuingTrustDomain } from '../../spiffe/trust-domain.ts';
@@ -22,15 +22,17 @@ export interface CaContent {
   readonly trustDomain: string | undefined;
   /** How many CAs may stand between it and a leaf; any number if absent (RFC 5280 4.2.1.9). */
   readonly pathLength?: number;
-  /** The only DNS names that it may sign, with all below them; all if absent. */
+  /** The only DNS names that it may sign, with all below them; all if absent. With a leading dot those below it alone. */
   readonly permittedDnsNames?: readonly string[];
+  /** DNS names that it may not sign, with all below them. The empty name stands for all names. */
+  readonly excludedDnsNames?: readonly string[];
   /** Whether it may sign SPIFFE IDs of its own trust domain only. Not every verifier processes such a limit. */
   readonly onlyTrustDomain?: boolean;
 }
 
 /** @throws KubespiffeError SPIFFE_ID_INVALID for the trust domain, USAGE for id, path length or DNS names. */
 export function checkCaContent(content: CaContent & { readonly id?: string }): void {
-  const { trustDomain, pathLength = 0, permittedDnsNames = [], id } = content;
+  const { trustDomain, pathLength = 0, permittedDnsNames = [], excludedDnsNames = [], id } = content;
   if (id !== undefined && !isAuthorityId(id)) {
     const rule = '1 to 63 of A-Z a-z 0-9 - _ ., alphanumeric at both ends';
     throw new KubespiffeError('USAGE', `the id of an authority is ${rule}`);
@@ -40,7 +42,8 @@ export function checkCaContent(content: CaContent & { readonly id?: string }): v
   if (!Number.isInteger(pathLength) || pathLength < 0 || pathLength > 4) {
     throw new KubespiffeError('USAGE', 'the path length of a CA is a whole number from 0 to 4');
   }
-  const notDns = permittedDnsNames.find((name) => !isDnsName(name));
+  const bases = [...permittedDnsNames, ...excludedDnsNames.filter((name) => name !== '')];
+  const notDns = bases.find((name) => !isDnsBase(name));
   if (notDns !== undefined) {
     throw new KubespiffeError('USAGE', `${JSON.stringify(notDns)} is not a DNS name in lower case`);
   }
@@ -48,11 +51,12 @@ export function checkCaContent(content: CaContent & { readonly id?: string }): v
 
 /** The extensions of a CA (X509-SVID 4, RFC 5280 4.2.1): the SPIFFE ID of the trust domain is its only name. */
 export async function caExtensions(content: CaContent, publicKey: webcrypto.CryptoKey): Promise<Extension[]> {
-  const { trustDomain, pathLength, permittedDnsNames = [], onlyTrustDomain } = content;
+  const { trustDomain, pathLength, permittedDnsNames = [], excludedDnsNames = [], onlyTrustDomain } = content;
   const names = trustDomain === undefined ? [] : [`spiffe://${trustDomain}`];
   // The numbers of dNSName and uniformResourceIdentifier (RFC 5280 4.2.1.6). A kind of names without an entry stays free.
+  const dns = (value: string) => ({ type: 2 as const, value });
   const permitted = [
-    ...permittedDnsNames.map((value) => ({ type: 2 as const, value })),
+    ...permittedDnsNames.map(dns),
     ...(onlyTrustDomain && trustDomain !== undefined ? [{ type: 6 as const, value: trustDomain }] : []),
   ];
   return [
@@ -60,16 +64,30 @@ export async function caExtensions(content: CaContent, publicKey: webcrypto.Cryp
     new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
     await SubjectKeyIdentifierExtension.create(publicKey, false, webcrypto),
     ...names.map((value) => new SubjectAlternativeNameExtension([{ type: 'url', value }])),
-    ...(permitted.length === 0 ? [] : [await nameConstraints(permitted)]),
+    ...(await nameConstraints(permitted, excludedDnsNames.map(dns))),
   ];
 }
 
+interface NameBase {
+  readonly type: 2 | 6;
+  readonly value: string;
+}
+
 /** Few CAs have them, so the library for them is loaded here. */
-async function nameConstraints(permitted: readonly { type: 2 | 6; value: string }[]): Promise<Extension> {
+async function nameConstraints(
+  permitted: readonly NameBase[],
+  excluded: readonly NameBase[],
+): Promise<Extension[]> {
+  if (permitted.length + excluded.length === 0) return [];
   const { GeneralName, GeneralSubtree, NameConstraints } = await import('pkijs');
-  const permittedSubtrees = permitted.map((name) => new GeneralSubtree({ base: new GeneralName(name) }));
-  const value = new NameConstraints({ permittedSubtrees }).toSchema().toBER();
-  return new Extension(oids.nameConstraints, true, value);
+  const subtrees = (names: readonly NameBase[]) =>
+    names.map((name) => new GeneralSubtree({ base: new GeneralName(name) }));
+  // RFC 5280 4.2.1.10: neither list is empty.
+  const constraints = new NameConstraints({
+    ...(permitted.length > 0 && { permittedSubtrees: subtrees(permitted) }),
+    ...(excluded.length > 0 && { excludedSubtrees: subtrees(excluded) }),
+  });
+  return [new Extension(oids.nameConstraints, true, constraints.toSchema().toBER())];
 }
 
 /** The subject of a CA: `O=kubespiffe, CN=<trust domain> <id>`. X.520 allows 64 characters; the id distinguishes CAs. */

@@ -5,6 +5,7 @@ import { readSubjectKey } from '../../spiffe/pki/spki.ts';
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { readAuthority } from './authority.ts';
 import { type Change, changeOf, fullPool, type Refusal, refusal, withAuthorities } from './change.ts';
+import { dnsLimitsOf } from './dns-limits.ts';
 import { type AuthorityRecord, isAuthorityId, type PoolDocument } from './document.ts';
 import { signCa } from './sign-ca.ts';
 import { isPublished } from './states.ts';
@@ -56,12 +57,14 @@ export async function crossSign(
       `authority ${by} has path length 0, so it may sign no CA`,
       'use a CA with a longer path length',
     );
+  const limits = dnsLimitsOf(own.authority);
+  if (!limits.ok) return refusal(limits.reason, 'use a CA without such name constraints');
   const cross = await signCa(
     { certificate: signing, privateKey: createPrivateKey(issuer.privateKey ?? '') },
     {
       ...{ key, namesake: root, trustDomain, now, notAfter: root.notAfter, pathLength: 0 },
       ...(limitsUris(root) && { onlyTrustDomain: true }),
-      permittedDnsNames: own.authority.dnsConstraints[0]?.permitted ?? [],
+      ...limits.value,
     },
   );
   const made: AuthorityRecord = {

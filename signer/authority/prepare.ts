@@ -6,6 +6,7 @@ import { type PooledAuthority, readAuthority } from './authority.ts';
 import { type Change, changeOf, fullPool, type Refusal, refusal, withAuthorities } from './change.ts';
 import type { NewAuthority } from './create.ts';
 import { createJwtAuthority } from './create-jwt.ts';
+import { dnsLimitsOf } from './dns-limits.ts';
 import { type AuthorityRecord, nextAuthorityId, type PoolDocument } from './document.ts';
 import { lastSigner } from './last-signer.ts';
 import type { AuthorityKind } from './states.ts';
@@ -52,10 +53,21 @@ export async function prepareAuthority(
     const back = kind === 'X509' ? ', or --key-type for a key in the pool' : '';
     return refusal(what, `make a key there, and name it with --key-ref${back}`);
   }
+  const lastX509 = kind === 'X509' ? lastCa(document) : undefined;
+  const limits = lastX509 && dnsLimitsOf(lastX509);
+  // The CA that answers a request decides on such limits, and those above it still hold.
+  if (limits?.ok === false && !wanted.asRequest) {
+    const remedy =
+      'ask for it with `kubespiffe ca csr`, and have a CA sign the request that sets such limits';
+    return refusal(`${limits.reason}, so a next CA with the same limits cannot be made here`, remedy);
+  }
   const keptKey = wanted.key && { keptKey: wanted.key };
   const made =
     kind === 'X509'
-      ? await makeCa({ ...likeLast(document), ...wanted, id, trustDomain }, wanted.asRequest)
+      ? await makeCa(
+          { ...likeLast(lastX509), ...(limits?.ok && limits.value), ...wanted, id, trustDomain },
+          wanted.asRequest,
+        )
       : await createJwtAuthority({ key: kind === 'JWT-ES256' ? 'es256' : 'rs256', id, now, ...keptKey });
   const { publishedAt: _, activatedAt: __, ...unpublished } = made;
   const prepared: AuthorityRecord = {
@@ -81,16 +93,13 @@ function lastCa(document: PoolDocument): PooledAuthority | undefined {
   return read?.ok ? read.authority : undefined;
 }
 
-/** The next CA may sign what the last one may, with a key of its type. */
-function likeLast(document: PoolDocument): Partial<NewAuthority> {
-  const last = lastCa(document);
+/** What the next CA has like the last one, beside the limits on DNS names. */
+function likeLast(last: PooledAuthority | undefined): Partial<NewAuthority> {
   const pathLength = last?.signing.pathLen;
   const onlyTrustDomain = last !== undefined && limitsUris(last.signing);
   const keyType = authorityKeyTypes.find((name) => keyTypes[name].name === last?.keyType);
-  const [limited] = last?.dnsConstraints ?? [];
   return {
     ...(keyType && { keyType }),
-    ...(limited && { permittedDnsNames: limited.permitted }),
     ...(pathLength !== undefined && { pathLength }),
     ...(onlyTrustDomain && { onlyTrustDomain }),
   };

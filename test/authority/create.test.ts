@@ -122,6 +122,18 @@ describe('a new root', () => {
     await assert.rejects(wrong, { code: 'USAGE', message: /"\*\.svc" is not a DNS name/ });
   });
 
+  it('OpenSSL reads the DNS names that a new root permits and excludes, with a leading dot or without', async () => {
+    const record = await createAuthority({
+      ...{ id: 'dns-1', trustDomain: undefined, now },
+      ...{ permittedDnsNames: ['.corp.example'], excludedDnsNames: ['bank.corp.example', ''] },
+    });
+    const text = openssl('x509', '-in', write('excluded.pem', record.certificate ?? ''), '-noout', '-text');
+    const printed = /Permitted:\s+DNS:\.corp\.example\n\s+Excluded:\s+DNS:bank\.corp\.example\n\s+DNS:\n/;
+    assert.match(text, printed);
+    const wrong = createAuthority({ id: 'a', trustDomain: undefined, permittedDnsNames: ['.'], now });
+    await assert.rejects(wrong, { code: 'USAGE', message: /"\." is not a DNS name/ });
+  });
+
   it('a new root keeps an id of any length in its subject, within the 64 characters of X.520', async () => {
     const id = `i${'d'.repeat(61)}1`;
     const record = await createAuthority({ id, trustDomain: 'example.org', now });

@@ -12,6 +12,7 @@ import { type AuthorityRecord, newPool, type PoolDocument } from '../../signer/a
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
 import { applyVerb } from '../../signer/authority/verbs.ts';
+import { dnsConstraintsOf } from '../../spiffe/name-constraints.ts';
 import { readCertificate } from '../../spiffe/pki/certificate.ts';
 import { decodePem, encodePem } from '../../spiffe/pki/pem.ts';
 import { makeSerial } from '../../spiffe/pki/serial.ts';
@@ -118,6 +119,17 @@ describe('a root that another root has signed', () => {
     assert.deepEqual(cross.value.issuerDer, older.value.subjectDer);
     assert.equal(cross.value.notAfter, older.value.notAfter);
     assert.ok(cross.value.extensions.some(({ oid }) => oid === '2.5.29.30'));
+  });
+
+  it('a cross-certificate permits and excludes the DNS names of the new root', async () => {
+    const [permittedDnsNames, excludedDnsNames] = [['svc', '.corp.example'], ['kube-system.svc']];
+    const limits = { permittedDnsNames, excludedDnsNames };
+    const { activatedAt: _, ...made } = await createAuthority({ id: 'ca-2', trustDomain, now, ...limits });
+    const limited = await crossed(newPool(trustDomain, old, { ...made, state: 'prepared' }));
+    const cross = readCertificate(derOf(limited.authorities.at(-1)?.intermediates?.[0]));
+    assert.ok(cross.ok);
+    const value = { permitted: permittedDnsNames, excluded: excludedDnsNames };
+    assert.deepEqual(dnsConstraintsOf(cross.value), { ok: true, value });
   });
 
   it('a cross-certificate is tainted with the root that has its key', async () => {

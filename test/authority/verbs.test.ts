@@ -1,5 +1,7 @@
+import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { Pkcs10CertificateRequest } from '@peculiar/x509';
 import fc from 'fast-check';
 import { readAuthority } from '../../signer/authority/authority.ts';
 import type { Change } from '../../signer/authority/change.ts';
@@ -15,7 +17,9 @@ import { policyStep } from '../../signer/authority/rotation-plan.ts';
 import { raisedUntil, signedUntilKeyOf } from '../../signer/authority/signed-until.ts';
 import { type AuthorityState, isPublished } from '../../signer/authority/states.ts';
 import { applyVerb, safeFrom, type Verb, verbs } from '../../signer/authority/verbs.ts';
+import { dnsConstraintsOf } from '../../spiffe/name-constraints.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { nameConstraints } from '../spiffe/pki/name-constraints.ts';
 import { makeCa } from './authorities.ts';
 import { usualPolicy } from './usual-policy.ts';
 
@@ -339,6 +343,100 @@ describe('the next CA', () => {
     assert.equal(next.authority.keyType, 'ECDSA P-384');
     assert.deepEqual(next.authority.dnsConstraints, [{ permitted: ['svc'], excluded: [] }]);
   });
+
+  type Limits = Parameters<typeof nameConstraints>[0];
+  const dns = (...bases: string[]) => bases.map((base) => ['DNS', base] as const);
+
+  /** The pool of a CA whose certificates have these limits, the root first. */
+  async function limitedPool(...chain: [Limits, ...Limits[]]): Promise<PoolDocument> {
+    const [root, ...others] = chain.map((wish) => ({
+      ...validity,
+      furtherExtensions: [nameConstraints(wish)],
+    }));
+    const cas = [await makeCa({ ...validity, ...root, subject: 'CN=root' })];
+    for (const more of others) {
+      cas.unshift(
+        await makeCa({ ...more, subject: `CN=below ${cas.length}`, ...(cas[0] && { issuer: cas[0] }) }),
+      );
+    }
+    const pems = cas.map(({ certificate }) => certificate);
+    return newPool(trustDomain, {
+      ...issuing,
+      ...{ certificate: pems.at(-1) ?? '', intermediates: pems.slice(0, -1) },
+      privateKey: cas[0]?.privateKey ?? '',
+    });
+  }
+
+  const rows: [what: string, chain: [Limits, ...Limits[]], permitted: string[], excluded: string[]][] = [
+    [
+      'not those that the active one excludes',
+      [{ permitted: dns('svc.cluster.local'), excluded: dns('kube-system.svc.cluster.local') }],
+      ['svc.cluster.local'],
+      ['kube-system.svc.cluster.local'],
+    ],
+    ['none where the active one excludes all', [{ excluded: dns('') }], [], ['']],
+    ['those below a base with a leading dot', [{ permitted: dns('.corp.example') }], ['.corp.example'], []],
+    [
+      'those of an excluded base with a leading dot not',
+      [{ excluded: dns('.Corp.example') }],
+      [],
+      ['.corp.example'],
+    ],
+    ['all where every name is permitted', [{ permitted: dns('') }], [], []],
+    [
+      'what all certificates of the chain permit',
+      [
+        { permitted: dns('svc', 'example'), excluded: dns('bank.svc') },
+        { permitted: dns('shop.svc', 'web.bank.svc', '.example', 'org'), excluded: dns('secret.shop.svc') },
+      ],
+      ['shop.svc', 'web.bank.svc', '.example'],
+      ['bank.svc', 'secret.shop.svc'],
+    ],
+    ['none where a chain permits none', [{ permitted: dns('svc') }, { permitted: dns('example') }], [], ['']],
+  ];
+  for (const [what, chain, permitted, excluded] of rows) {
+    it(`the next CA may sign the DNS names of the active one: ${what}`, async () => {
+      const document = await limitedPool(...chain);
+      const result = await prepareAuthority(document, { kind: 'X509', now });
+      assert.ok(result.ok, JSON.stringify(result));
+      const next = readAuthority(result.document.authorities[1] as AuthorityRecord, 'authority', trustDomain);
+      assert.ok(next.ok);
+      const isLimited = permitted.length + excluded.length > 0;
+      assert.deepEqual(next.authority.dnsConstraints, isLimited ? [{ permitted, excluded }] : []);
+    });
+
+    it(`the request for the next CA asks for the DNS names of the active one: ${what}`, async () => {
+      const document = await limitedPool(...chain);
+      const result = await prepareAuthority(document, { kind: 'X509', now, asRequest: true });
+      assert.ok(result.ok, JSON.stringify(result));
+      assert.deepEqual(limitsOfRequest(result.document.authorities[1]?.request), { permitted, excluded });
+    });
+  }
+
+  it('the next CA is not made if the active one has limits that are not DNS names, but can be asked for', async () => {
+    const document = await limitedPool({ excluded: dns('*.svc') });
+    const refused = await prepareAuthority(document, { kind: 'X509', now });
+    assert.ok(!refused.ok);
+    assert.match(refused.what, /authority issuing-1 have "\*\.svc", which is not a DNS name/);
+    assert.match(refused.remedy, /kubespiffe ca csr/);
+    const asked = await prepareAuthority(document, { kind: 'X509', now, asRequest: true });
+    assert.ok(asked.ok);
+    assert.deepEqual(limitsOfRequest(asked.document.authorities[1]?.request), {
+      permitted: [],
+      excluded: [],
+    });
+  });
+
+  function limitsOfRequest(pem = '') {
+    const wanted = new Pkcs10CertificateRequest(pem).getExtension('2.5.29.30');
+    if (!wanted) return { permitted: [], excluded: [] };
+    const value = new Uint8Array(wanted.value);
+    const read = dnsConstraintsOf({
+      extensions: [{ oid: '2.5.29.30', name: 'nameConstraints', critical: true, value }],
+    });
+    assert.ok(read.ok && read.value);
+    return read.value;
+  }
 });
 
 describe('a rotation', () => {

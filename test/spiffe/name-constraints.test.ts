@@ -4,8 +4,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { issueLeaf } from '../../signer/authority/issue-leaf.ts';
-import { allowsDnsName, dnsConstraintsOf, judgeNameConstraints } from '../../spiffe/name-constraints.ts';
+import {
+  allowsDnsName,
+  dnsConstraintsOf,
+  joinDnsConstraints,
+  judgeNameConstraints,
+} from '../../spiffe/name-constraints.ts';
 import { svidProfile } from '../../spiffe/svid-profile.ts';
 import { aSupportedKey } from '../issuance/examples.ts';
 import { authorityOf, makeCa } from './pki/authorities.ts';
@@ -91,6 +97,24 @@ for (const [what, wish, isAllowed] of dnsCases) {
     }
   });
 }
+
+test('joined constraints allow the DNS names that each of them allows, and no other', () => {
+  const label = fc.constantFrom('a', 'b');
+  const names = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.'));
+  const bases = fc.oneof(
+    { weight: 1, arbitrary: fc.constant('') },
+    { weight: 6, arbitrary: fc.tuple(fc.constantFrom('', '.'), names).map((parts) => parts.join('')) },
+  );
+  const lists = fc.array(bases, { maxLength: 3 });
+  const chains = fc.array(fc.record({ permitted: lists, excluded: lists }), { maxLength: 3 });
+  fc.assert(
+    fc.property(chains, names, (chain, name) => {
+      const isAllowed = chain.every((each) => allowsDnsName(each, name));
+      assert.equal(allowsDnsName(joinDnsConstraints(chain), name), isAllowed);
+    }),
+    { numRuns: 2000 },
+  );
+});
 
 test('name constraints on other kinds of names leave DNS names free', async () => {
   const ca = await makeCa({ furtherExtensions: [nameConstraints({ permitted: [['URI', 'example.org']] })] });

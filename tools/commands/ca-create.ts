@@ -71,7 +71,7 @@ export const caCreate: AddCommand = (parent, terminal) =>
       ),
       new Option(
         '--permitted-dns <names>',
-        'With --kind service-dns: the only DNS names of its certificates, with all below them.',
+        'With --kind service-dns: the only DNS names of its certificates, with all below them. With a leading dot: those below it alone.',
       ),
       choice('--key-type <type>', 'Type of the key.', authorityKeyTypes, 'ecdsa-p256'),
       new Option('--lifetime <duration>', 'How long the root is valid, such as 8760h or 365d.').default(
