@@ -46,7 +46,7 @@ function membersOf(title: string, members: JsonObject): [string, string][] {
   return Object.entries(members).map(([name, value], i) => {
     const text = typeof value === 'string' ? value : JSON.stringify(value);
     const isTime = times.has(name) && typeof value === 'number';
-    const told = isTime ? `${text}   ${localTime(value)} (${fromNow(value, Date.now() / 1000)})` : text;
-    return [i === 0 ? title : '', `${name}  ${told}`];
+    const shown = isTime ? `${text}   ${localTime(value)} (${fromNow(value, Date.now() / 1000)})` : text;
+    return [i === 0 ? title : '', `${name}  ${shown}`];
   });
 }

@@ -68,7 +68,7 @@ export function writeSignedUntil(until: Seconds): string {
 /**
  * What T becomes before something is signed that ends at `until`.
  *
- * @param known T of the record; undefined where it has no entry, so that whatever was signed before must have ended by T.
+ * @param known T of the record; undefined where it has no entry, so that everything signed before must have ended by T.
  * @param now seconds since the epoch.
  */
 export function raisedUntil(

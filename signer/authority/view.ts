@@ -131,8 +131,8 @@ export function createPoolView(needs: PoolViewNeeds): PoolView {
         if (isNotFoundOfObject(error)) return undefined;
         throw error;
       });
-    // etcd itself has answered. So this is the newest state, whatever its version, unless something else was learned
-    // meanwhile: then the versions decide, and where the answer seems to be older, it is asked for again.
+    // etcd itself has answered. So this is the newest state, whether its version is higher or not, unless something else was
+    // learned meanwhile: then the versions decide, and if the answer seems to be older, the Secret is read again.
     const isOvertaken = learned !== learnedBefore;
     learned += 1;
     if (isOvertaken && seen && (secret ? isOlderThanSeen(secret) : seen.secret)) return readLive(signal);

@@ -145,8 +145,8 @@ function keyProblem({
 }
 
 /**
- * The document that is kept and served: what was read, and nothing else. The same keys give the same text, in whatever
- * order their publisher has them.
+ * The document that is kept and served: what was read, and nothing else. The same keys give the same text in
+ * each order in which a publisher may have them.
  */
 export function printForeignBundle({
   sequence,

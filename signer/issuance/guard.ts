@@ -15,7 +15,7 @@ import type { OpenRequest } from './request.ts';
 const takesEffectMs = 3_000;
 /** What the API server's clock is known to, so that a ready replica answers every request that is created from then on. */
 const clockErrorMs = 500;
-/** The API server sends a bookmark about every minute; without a word for so long the policy may have been removed. */
+/** The API server sends a bookmark about every minute. After so long without one the policy may have been removed. */
 const confirmedWithinMs = 300_000;
 
 /** Who sees to it that only nodes create requests: our admission policy, or something that we do not know. */

@@ -221,7 +221,7 @@ test('decisions, and the folders below, take time and randomness from their call
   );
   assert.deepEqual(
     pure.filter((file) => randomness.test(textOf(file))),
-    // It makes keys, which have to be random whoever asks.
+    // It makes keys, which must be random for every caller.
     ['signer/authority/create.ts'],
   );
 });

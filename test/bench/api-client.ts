@@ -86,7 +86,7 @@ export async function openApi(kubeconfig: string): Promise<ApiClient> {
     });
     opened.on('connect', () => opened.setLocalWindowSize(windowBytes));
     session = opened;
-    // Whoever uses the connection hears of its end by a stream that fails.
+    // A user of the connection learns of its end from a stream that fails.
     session.on('error', () => undefined);
     return session;
   }

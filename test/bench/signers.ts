@@ -7,7 +7,7 @@ import { connectionsTo, residentMegabytes } from './process-figures.ts';
 
 /** What a replica has asked of the API server so far. */
 export interface Usage {
-  /** Status writes sent, whatever became of them. */
+  /** Status writes sent, with any result. */
   readonly writes: number;
   /** Requests and pods read one by one. */
   readonly reads: number;

@@ -87,7 +87,7 @@ export interface ControlPlane {
 
 /**
  * Starts a control plane on free ports, with Node,RBAC authorization, ready after about 4 s.
- * It ends with this process, whatever ends it.
+ * It ends when this process ends, for any reason.
  */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
   const version = options.version ?? defaultVersion;

@@ -57,7 +57,7 @@ const membersOf = new WeakMap<ControlPlane, Member[]>();
 
 /**
  * Joins a node to a control plane, Ready about 10 s later. Needs root and the Debian packages that
- * scripts/debian-packages.sh installs. When this process ends, by whatever, the kernel ends all of the node's
+ * scripts/debian-packages.sh installs. When this process ends, for any reason, the kernel ends all of the node's
  * processes and mounts; the control plane's stop() stops its nodes first.
  */
 export async function startNode(

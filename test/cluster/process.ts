@@ -17,8 +17,8 @@ export interface Child {
 }
 
 /**
- * Starts a program with its output in a file. Whatever happens to this process, even SIGKILL, the kernel kills
- * the child with it (PR_SET_PDEATHSIG, set by setpriv(1)), so that no test leaves a server behind. The child
+ * Starts a program with its output in a file. When this process ends, even by SIGKILL, the kernel kills the
+ * child with it (PR_SET_PDEATHSIG, set by setpriv(1)), so that no test leaves a server behind. The child
  * does not keep this process alive: a test file that forgets to stop it still ends.
  *
  * @param options.stdoutFile takes standard output in place of `logFile`; it may be a named pipe.

@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 
 /**
- * Fixed, whatever TMPDIR says: from the folders here it is known which bridges and cgroups still have an owner.
+ * Does not depend on TMPDIR: from the folders here it is known which bridges and cgroups still have an owner.
  */
 const parent = '/tmp';
 const prefix = 'kubespiffe-';

@@ -16,7 +16,7 @@ const statusWrites = { method: 'PATCH', path: /\/podcertificaterequests\/[^/]+\/
 const fillers = '/api/v1/namespaces/bench/configmaps';
 const html = { headers: { 'content-type': 'text/html' }, body: '<html>It works!</html>' };
 
-/** Whatever the API server does, work goes on by itself afterwards, and each request gets one answer. */
+/** After every problem of the API server, work goes on by itself, and each request gets one answer. */
 describe('a signer whose API server has problems', () => {
   let controlPlane: ControlPlane;
   let proxy: FaultProxy;

@@ -112,7 +112,7 @@ describe('a replica that was frozen while its keys were tainted', () => {
     const formerKid = before[0] && kidOf(before[0]);
     assert.equal(refusalOf(await other.exchange(token)), 'issued');
 
-    // Whatever tells of the change comes later than the first request after the sleep.
+    // Everything that reports the change arrives later than the first request after the sleep.
     for (const watch of proxy.watches({ path: '/secrets' })) watch.silence();
     proxy.add({ path: /\/secrets/, fault: { kind: 'hang' } });
     process.kill(endpoint.signer.child.pid, 'SIGSTOP');

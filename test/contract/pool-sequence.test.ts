@@ -16,7 +16,7 @@ import { answerTo, createPod, read, requestFor } from './workloads.ts';
 
 const bundlePath = '/apis/certificates.k8s.io/v1/clustertrustbundles/kubespiffe.io:spiffe:roots';
 
-/** What `spiffe_sequence` promises (none goes back, one sequence is one content), whatever is put into the Secret. */
+/** What `spiffe_sequence` promises (none goes back, one sequence is one content), for every content of the Secret. */
 describe('a pool whose sequence does not follow what was published', () => {
   let controlPlane: ControlPlane;
   let installed: Awaited<ReturnType<typeof installTokenEndpoint>>;

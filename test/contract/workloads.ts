@@ -71,7 +71,7 @@ export async function createSignerPod(controlPlane: ControlPlane, name = 'signer
   });
 }
 
-/** Base64 of a PKCS#10 request for a new P-256 key, with whatever a test wants in it. */
+/** Base64 of a PKCS#10 request for a new P-256 key, with the contents that a test wants. */
 export async function newRequestKey(
   contents: Partial<Pkcs10CertificateRequestCreateParams> = {},
 ): Promise<string> {

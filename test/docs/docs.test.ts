@@ -109,7 +109,7 @@ test('every readiness check and every error code has its heading', async () => {
   const ofSigner = checksOf([{ name: 'spiffe' }]).map((check) => check.replace('spiffe/', ''));
   const checks = [...ofSigner, ...Object.keys(occasional)];
   assert.deepEqual(titlesBelow(page, 'Readiness checks').sort(), checks.sort());
-  // Whatever else the wiring sets would be a line that no page explains.
+  // Everything else that the wiring sets would be a line that no page explains.
   const wiring = await Promise.all(
     ['main', 'optional-parts', 'life'].map((name) => source(`signer/${name}.ts`)),
   );

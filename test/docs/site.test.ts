@@ -24,7 +24,7 @@ describe('the documentation as a site', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** A page of the site, read from the disk. Whatever it loads besides is noted, and so are its errors. */
+  /** A page of the site, read from the disk. Everything else that it loads is noted, and so are its errors. */
   async function open(path: string): Promise<{ page: Page; wrong: string[] }> {
     const page = await browser.newPage();
     const wrong: string[] = [];

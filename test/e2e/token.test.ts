@@ -278,7 +278,7 @@ for (const choice of clusterChoices().slice(0, 1)) {
       assert.ok(succeeded, output);
       const { notBefore, notAfter, ...given } = JSON.parse(output);
       assert.equal(given.spiffeId, spiffeId);
-      // Of the 10 minutes of its token, and two that lie back.
+      // The 10 minutes of its token at most, and 2 minutes of backdating.
       const seconds = (Date.parse(notAfter) - Date.parse(notBefore)) / 1000;
       assert.ok(seconds > 540 && seconds <= 720, `${seconds} s`);
       const refused = await run('with-the-other', fetchCertificate);

@@ -253,7 +253,7 @@ export function createSimulation(pool: Secret) {
       replicas.push(replica);
       learnMembers();
     },
-    /** Ends a replica without a word. The others count it for a while. */
+    /** Ends a replica without a message. The others count it for a while. */
     crash(replica: ReturnType<typeof addReplica>) {
       replica.die();
       time.timer(() => {

@@ -13,7 +13,7 @@ export interface Pod extends AsyncDisposable {
 
 /**
  * Starts a pod with a network, mounts and processes of its own, so that examples listen on the ports and use the paths that
- * they name, whatever else runs on this machine.
+ * they name, even if another program on this machine uses them.
  *
  * @param options.mounts folders of this machine, by the path at which the pod sees them.
  * @param options.writable folders that the user may write, empty at first.

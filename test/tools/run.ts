@@ -15,7 +15,7 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** A home with nothing in it, so that no kubeconfig of whoever runs the tests is found; what commands leave there goes. */
+/** A home with nothing in it, so that no kubeconfig of the person who runs the tests is found. It is removed at the end. */
 const home = mkdtempSync(join(tmpdir(), 'kubespiffe-home-'));
 process.once('exit', () => rmSync(home, { recursive: true, force: true }));
 

@@ -102,7 +102,7 @@ async function verify(terminal: Terminal, options: Options, authority: string): 
   terminal.out(`authority ${authority}: a pod with the preview bundle verifies its certificates\n`);
 }
 
-/** The pod would wait for it too, but without a word. */
+/** The pod would wait for the root too, but would not say so. */
 async function inPreviewBundle(
   api: Transport,
   { rootSha256, trustDomain }: { readonly rootSha256: string; readonly trustDomain: string },

@@ -6,7 +6,7 @@
 
 {{/*
 What the values change in the Deployment, as a patch. The settings stand in the Deployment itself, not in a ConfigMap: so
-replicas of the previous version keep their own settings, whatever becomes of an upgrade. The argument: root, literals.
+replicas of the previous version keep their own settings, also if an upgrade fails. The argument: root, literals.
 */}}
 {{- define "kubespiffe.deployment" -}}
 {{- with .root.Values }}

@@ -42,7 +42,7 @@ export function claimsOf(facts: TokenFacts, different: Json = {}): Json {
 
 const base64url = (text: string | Uint8Array) => Buffer.from(text).toString('base64url');
 
-/** Signs with ES256 whatever header and payload are, given as objects or as text. */
+/** Signs with ES256 any header and payload, given as objects or as text. */
 export function signed(key: KeyObject, header: Json | string, payload: Json | string): string {
   const text = (part: Json | string) => (typeof part === 'string' ? part : JSON.stringify(part));
   const input = `${base64url(text(header))}.${base64url(text(payload))}`;
@@ -116,7 +116,7 @@ export function badTokens(facts: TokenFacts): BadToken[] {
     ['TokenMalformed', 'a payload of lists in lists', withText('['.repeat(3000) + ']'.repeat(3000))],
     ['TokenMalformed', 'a second payload behind the first', withText(`${claimsText}${claimsText}`)],
     ['TokenMalformed', 'a payload with a byte order mark', withText(`\ufeff${claimsText}`)],
-    // Names twice: whoever reads the first sees another token than whoever reads the last.
+    // Names twice: a reader of the first sees another token than a reader of the last.
     [
       'TokenMalformed',
       'alg twice',
