@@ -28,7 +28,7 @@ export interface FetchOptions {
   readonly staysOnOrigin?: true;
   /** Longest bundle that is read, in bytes. */
   readonly maxBytes?: number;
-  /** That of the bundle which is known, so that it is not sent again. */
+  /** The ETag of the known bundle, so that it is not sent again. */
   readonly etag?: string | undefined;
   readonly lookup?: HttpsRequest['lookup'];
   /** Beside those that every fetch has. With redirects they are sent to each endpoint. */

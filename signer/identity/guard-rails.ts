@@ -15,7 +15,7 @@ export interface NamespaceGrant {
 /** The ClusterRegistrationPolicy `default`. */
 export interface RegistrationPolicy {
   readonly grants: ReadonlyMap<string, NamespaceGrant>;
-  /** What of it is not used, because it cannot be read. */
+  /** The parts of it that cannot be read, and are not used. */
   readonly problems: readonly string[];
 }
 

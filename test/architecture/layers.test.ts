@@ -114,7 +114,7 @@ const deciding = [
 /** Folders in which every file is like that. */
 const pureFolders = [...library, 'signer/identity'];
 const isPure = (file: string) => deciding.includes(file) || pureFolders.includes(dirname(file));
-/** What of Node.js does no input or output. */
+/** The modules of Node.js that do no input or output. */
 const pureModules = ['node:buffer', 'node:crypto', 'node:util'];
 const onlyIsIP = "import { isIP } from 'node:net';";
 

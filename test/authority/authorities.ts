@@ -35,7 +35,7 @@ export interface TestCaOptions {
   notBefore: number;
   notAfter: number;
   issuer?: TestCa;
-  /** Of the CA; new ones where absent. */
+  /** The keys of the CA; new ones if absent. */
   keys?: webcrypto.CryptoKeyPair;
   furtherExtensions?: readonly Extension[];
   algorithm?: webcrypto.EcKeyGenParams | webcrypto.RsaHashedKeyGenParams | webcrypto.Algorithm;

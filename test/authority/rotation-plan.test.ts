@@ -400,7 +400,7 @@ describe('any policy, with a rotation that stands still for any time', () => {
             }
             if (isOnTime)
               assert.ok(end - at >= longest + marginSeconds || kind !== 'X509', `${active.id} ends too soon`);
-            // Of each second authority all certificates and tokens are short, which only the record shows.
+            // Each second authority signs only short certificates and tokens, which only the record shows.
             const lifetime = document.authorities.indexOf(active) % 2 === 0 ? longest : 600;
             const until = Math.min(end, at + lifetime);
             const known = record.get(active.id);

@@ -17,7 +17,7 @@ export interface FederationSizes {
 
 /** A replica that answers no requests. */
 export interface Rest {
-  /** Of one core. */
+  /** The share of one core. */
   readonly cpuShare: number;
   readonly residentMb: number;
 }

@@ -2,7 +2,7 @@ import { slowMs, type TokenRate } from './key-rates.ts';
 import type { Keys, SlowToken } from './keys.ts';
 import type { Figure } from './table.ts';
 
-/** Of what the number of signatures at once and the time of one allow. */
+/** The share of the rate that follows from the number of signatures at once and the time of one. */
 const leastShare = 0.8;
 const limit = `≥ ${leastShare} × at once / time of one`;
 

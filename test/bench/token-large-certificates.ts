@@ -11,7 +11,7 @@ export interface LargeCertificates {
   /** Resident memory, in megabytes: at the start, and the highest with the connections. */
   readonly before: number;
   readonly peak: number;
-  /** Of the signer for each connection, in milliseconds. */
+  /** CPU time of the signer for each connection, in milliseconds. */
   readonly cpuMs: number;
 }
 

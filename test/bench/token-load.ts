@@ -27,7 +27,7 @@ export interface TokenLoadResult {
 
 export interface TokenLoadOptions {
   readonly kubeconfig: string;
-  /** Of the signer, with whose RBAC tokens are reviewed. */
+  /** The kubeconfig of the signer, with whose RBAC tokens are reviewed. */
   readonly signerKubeconfig: string;
   readonly place: Place;
   readonly endpoint: Target;

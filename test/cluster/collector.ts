@@ -93,7 +93,7 @@ function isListening(port: number): Promise<boolean> {
   });
 }
 
-/** Of lines with one request of OTLP each, in JSON. The last one may be in the middle of being written. */
+/** Reads spans from lines with one OTLP request each, in JSON. The last line may be incomplete. */
 function spansIn(text: string): CollectedSpan[] {
   const lines = text
     .slice(0, text.lastIndexOf('\n') + 1)

@@ -36,7 +36,7 @@ interface Report {
 
 let controlPlane: ControlPlane;
 let signers: SignerProcess[] = [];
-/** Of a person who has the two roles and nothing else. */
+/** The kubeconfig of a person who has the two roles and nothing else. */
 let doctor = '';
 const pool = aPool();
 const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-doctor-'));
@@ -501,7 +501,7 @@ describe('problems that kubespiffe doctor finds', () => {
 describe('the ClusterRole kubespiffe-doctor', () => {
   it('the ClusterRole kubespiffe-doctor grants only what the checks read: a check names a missing right', async (t) => {
     const granted = rolesAt(controlPlane, roles);
-    // Of what does not exist in every cluster there has to be one.
+    // A pod must exist: without one a check does not use its right.
     await createPod(controlPlane, { name: 'any' });
     for (const grant of await granted.grants()) {
       const [object = '', verb = ''] = grant.split(' ');

@@ -33,7 +33,7 @@ const roles = [
 
 const pool = aPool();
 let controlPlane: ControlPlane;
-/** Of a person who has the two roles and nothing else. */
+/** The kubeconfig of a person who has the two roles and nothing else. */
 let viewer = '';
 const folder = mkdtempSync(join(tmpdir(), 'kubespiffe-tools-'));
 
@@ -64,7 +64,7 @@ after(async () => {
   await controlPlane?.stop();
 });
 
-/** Of a person with a certificate: ServiceAccounts may read more than people. */
+/** The kubeconfig of a person with a certificate: ServiceAccounts may read more than people. */
 async function kubeconfigOf(commonName: string): Promise<string> {
   const { url: server, authority } = controlPlane;
   const credential = await authority.issue({ commonName });

@@ -27,18 +27,18 @@ describe('the view of the pool', () => {
   let passed = 0;
   /** Added to the other clock: the machine was suspended, which the monotonic one does not count. */
   let slept = 0;
-  /** While it is there, the answers of live reads are held back on their way to the view. */
+  /** While it is set, the answers of live reads are held back on their way to the view. */
   let held: { readonly onAnswer: () => void; readonly until: Promise<void> } | undefined;
   /** What the view asked for, before the test cut it short. */
   let lastPauseMs = 0;
-  /** Of the view; a silent watch is cut only after longer. */
+  /** The longest pause of the view. A silent watch is cut only after a longer time. */
   const longestPauseMs = 10_000;
   const lines: string[] = [];
   let sequence = 0;
 
-  /** A pool that may follow all before. */
   /** The authorities of all earlier pools: a pool says which roots it takes out. */
   const retired: AuthorityRecord[] = [];
+  /** A pool that may follow all earlier ones. */
   async function nextPool(): Promise<PoolDocument> {
     sequence += 1;
     const made = await aPool({ id: `ca-${sequence}` });

@@ -253,7 +253,7 @@ describe('requests, good and bad', () => {
       'each request was seen for the first time once',
     );
 
-    // Of what was dropped nobody waits for an answer.
+    // No client waits for an answer to a dropped request.
     const waiting = open - audited({ outcome: 'Drop' }).length;
     assert.ok(waiting > 0);
     assert.equal(await signer.metric('kubespiffe_pending_requests'), waiting);

@@ -8,7 +8,7 @@ import { type TokenSigner, tokenFor, x509Audience } from './token-endpoint.ts';
 import { answerTo, createPod, newRequestKey, requestFor } from './workloads.ts';
 
 const audience = 'https://api.example.com';
-/** Of callers, by whether they record theirs. */
+/** The headers of callers, by whether they record their trace. */
 const callers = {
   sampled: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
   notSampled: '00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-00f067aa0ba902b7-00',

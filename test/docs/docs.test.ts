@@ -101,7 +101,7 @@ test('every outcome of a rotation has its heading', async () => {
 
 test('every readiness check and every error code has its heading', async () => {
   const page = await readPage('docs/reference/outcomes.md');
-  // Of a listener where it is configured, and of a replica that is shutting down.
+  // Checks of a configured listener, and of a replica that is shutting down.
   const occasional: Record<ListenerName | 'running', true> = {
     ...{ 'token-endpoint': true, 'bundle-web': true, 'bundle-spiffe': true },
     running: true,

@@ -48,7 +48,7 @@ export const fetchBundle: readonly string[] = [
 export interface CommandPod extends PodName {
   readonly serviceAccount: string;
   readonly args: readonly string[];
-  /** Of the projected ServiceAccount token; that of the endpoint unless told otherwise. */
+  /** The audience of the projected ServiceAccount token; by default that of the endpoint. */
   readonly tokenAudience?: string;
   /** With the roots from the ConfigMap of its namespace, and not from the ClusterTrustBundle. */
   readonly hasRootsConfigMap?: boolean;

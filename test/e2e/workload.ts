@@ -29,7 +29,7 @@ export interface Held {
 export interface WorkloadName extends PodName {
   readonly serviceAccount: string;
   readonly labels?: Readonly<Record<string, string>>;
-  /** That of SPIFFE if absent. */
+  /** The signer for SPIFFE if absent. */
   readonly signerName?: string;
 }
 

@@ -104,7 +104,7 @@ const fallback = aRegistration({ fallback: true, priority: 9 }, 'fallback');
 const other = aRegistration({ fallback: true }, 'other');
 const cluster = aClusterRegistration({}, 'a');
 
-/** Of the administrator. */
+/** A registration of the administrator. */
 const limits = (priority: number) => aClusterRegistration({ priority }, 'limits');
 
 /** Without the order of those that it cannot decide between. */

@@ -15,7 +15,7 @@ const file = (path: string, text: string, mode = 0o644): Entry => ({
 test('tar unpacks what was packed, folders and modes included', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'kubespiffe-tar-'));
   t.after(() => rm(folder, { recursive: true }));
-  // Of 233 bytes, which ustar can hold, and of more than it can.
+  // A name of 233 bytes, which ustar can hold, and one that is too long for it.
   const long = `${'folder/'.repeat(20)}${'n'.repeat(90)}.js`;
   const longer = `${'folder/'.repeat(40)}${'n'.repeat(120)}.js`;
   const archive = await packTar([

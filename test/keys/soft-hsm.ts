@@ -17,7 +17,7 @@ export interface SoftHsm {
   readonly module: string;
   readonly pinFile: string;
   readonly folder: string;
-  /** Of the token `kubespiffe`. */
+  /** The PIN of the token `kubespiffe`. */
   readonly pin: string;
   writePin(pin: string): void;
   /** The serial number of the token. */

@@ -75,7 +75,7 @@ interface Judged {
   readonly code: number | null;
   readonly kind: string;
   readonly conforms: boolean;
-  /** Of all clauses that are not fulfilled. */
+  /** The problems of all clauses that are not fulfilled. */
   readonly broken: string[];
 }
 

@@ -37,7 +37,7 @@ let folder: string;
 let tarball: string;
 let volume: string;
 let project: string;
-/** Of a Workload API, which examples find in their environment. */
+/** The socket of a Workload API, which examples find in their environment. */
 let socket: string;
 const serving = new AbortController();
 before(async () => {

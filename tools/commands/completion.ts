@@ -30,7 +30,7 @@ export const completion: AddCommand = (parent, terminal) =>
       terminal.out(scriptFor(shell, wordsOf(parent)));
     });
 
-/** What of the cluster an option or an argument names. */
+/** The objects of the cluster that an option or an argument names. */
 const liveKinds: Readonly<Record<string, LiveKind>> = {
   namespace: 'namespaces',
   pod: 'pods',
@@ -55,7 +55,7 @@ function ownWords(command: Command, path: string) {
     commands: command.commands.map((each) => ({ name: each.name(), what: firstLine(each.description()) })),
     flags: command.createHelp().visibleOptions(command).map(flagOf),
     argumentChoices: command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
-    /** What of the cluster the argument names. */
+    /** The objects of the cluster that the argument names. */
     argumentLive: liveKinds[command.registeredArguments[0]?.name() ?? ''],
   };
 }

@@ -4,7 +4,7 @@ import type { Transport } from '../../signer/kube/transport.ts';
 import { withApi } from '../api.ts';
 import type { Terminal } from '../terminal.ts';
 
-/** What of the cluster a shell can complete. */
+/** The objects of the cluster whose names a shell can complete. */
 export type LiveKind = 'namespaces' | 'pods' | 'registrations' | 'federated-trust-domains';
 
 /** A shell that waits longer than this for an answer seems to hang, in milliseconds. */

@@ -39,7 +39,7 @@ export interface ChangeOptions extends PoolOptions {
   reason?: string;
 }
 
-/** What of an authority is named by `--type`. */
+/** The kinds of authority, by their names for `--type`. */
 export const authorityTypes = { x509: 'X509', ...newJwtKeys } as const satisfies Record<
   string,
   AuthorityKind

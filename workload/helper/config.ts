@@ -4,7 +4,7 @@ export type SourceConfig =
       readonly kind: 'folder';
       /** Folder that kubelet keeps, with `credentials.pem` and `roots.pem`. */
       readonly credentials: string;
-      /** That of all roots in `roots.pem`. Undefined: each root is of the one whose SPIFFE ID it carries. */
+      /** The trust domain of all roots in `roots.pem`. Undefined: each root is of the one whose SPIFFE ID it carries. */
       readonly trustDomain: string | undefined;
       /** Files with roots or SPIFFE bundles, by trust domain. */
       readonly bundles: Readonly<Record<string, readonly string[]>>;

@@ -191,7 +191,7 @@ export const relyingParties: readonly RelyingParty[] = [aws, google, entra, vaul
   requirements: [...common, ...party.requirements],
 }));
 
-/** What of the demands is not kept. */
+/** The demands that are not met. */
 export function unmet(party: RelyingParty, seen: Seen): string[] {
   return party.requirements
     .filter(({ holds }) => !holds(seen))

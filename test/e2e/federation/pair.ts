@@ -14,7 +14,7 @@ export interface Side {
   readonly name: string;
   readonly trustDomain: string;
   readonly installation: Installation;
-  /** Of load balancers, as the other cluster reaches them. */
+  /** The addresses of load balancers, as the other cluster reaches them. */
   readonly addresses: { readonly bundle: string; readonly moved: string; readonly peer: string };
   /** What its bundle endpoint shows. */
   readonly web: ServerCredentials;
