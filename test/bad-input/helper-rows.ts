@@ -234,6 +234,7 @@ export const helperBadInput: readonly BadInput[] = [
       [reload, 'a reload fails with a reason if a command fails'],
       [reload, 'a reload fails with a reason if a command does not exist'],
       [reload, 'a reload fails with a reason if a command does not end'],
+      [reload, 'a reload leaves no process behind of a command that takes too long'],
       [
         failures,
         'the helper runs a failed command again until it succeeds, and reports the failure once, after 7 seconds',

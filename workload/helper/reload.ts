@@ -13,7 +13,7 @@ const toleranceMs = 100;
  * command.
  *
  * @param writtenAt when the files were written, in milliseconds since the epoch.
- * @param signal ends a command that runs. @param timeoutMs then a command that still runs is ended.
+ * @param signal ends a command that runs. @param timeoutMs then a command that still runs is ended. Both end its children too.
  * @returns what was done, for the log; undefined where a process was started a moment ago, and all has to be done later.
  * @throws KubespiffeError RELOAD_FAILED
  */
@@ -56,17 +56,34 @@ async function run(
   signal: AbortSignal,
   timeoutMs: number,
 ): Promise<void> {
-  const child = spawn(program, args, {
-    stdio: ['ignore', 'inherit', 'inherit'],
-    signal,
-    timeout: timeoutMs,
-    killSignal: 'SIGKILL',
-  });
+  signal.throwIfAborted();
+  // A group of its own, so that a shell does not leave behind what it has started.
+  const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], detached: true });
+  let isLate = false;
+  const end = () => endGroup(child.pid);
+  const timer = setTimeout(() => {
+    isLate = true;
+    end();
+  }, timeoutMs);
+  signal.addEventListener('abort', end, { once: true });
   const ended = await new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(messageOf(error)));
     child.once('exit', (code, by) => resolve(by === null ? `exit code ${code}` : `signal ${by}`));
   });
+  clearTimeout(timer);
+  signal.removeEventListener('abort', end);
   if (ended === 'exit code 0') return;
-  const hint = `see its own output; it may run for ${timeoutMs / 1000} seconds`;
-  throw new KubespiffeError('RELOAD_FAILED', `${program} failed: ${ended}`, { hint });
+  const seconds = timeoutMs / 1000;
+  const reason = isLate ? `it took longer than ${seconds} s and was ended` : ended;
+  const hint = `see its own output; it may run for ${seconds} seconds`;
+  throw new KubespiffeError('RELOAD_FAILED', `${program} failed: ${reason}`, { hint });
+}
+
+function endGroup(leader: number | undefined): void {
+  if (leader === undefined) return;
+  try {
+    process.kill(-leader, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }

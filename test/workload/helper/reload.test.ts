@@ -30,6 +30,15 @@ const hup = (target: NonNullable<ReloadConfig['signal']>['target']): ReloadConfi
 });
 const runs = (...command: [string, ...string[]]): ReloadConfig => ({ signal: undefined, command });
 
+/** A process that has ended may stay in the list of processes until its parent takes note. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
 /** A server with two workers of the same name, which write down who gets a signal. The workers end with the server. */
 async function startServer(name: string): Promise<Child> {
   const trap = (who: string) => `trap 'echo ${who} >> ${path(`${name}.log`)}' HUP`;
@@ -151,11 +160,28 @@ describe('a reload', () => {
   for (const [what, command, sentence] of [
     ['fails', ['/bin/sh', '-c', 'exit 3'], '/bin/sh failed: exit code 3'],
     ['does not exist', ['/no/such/program'], '/no/such/program failed: spawn /no/such/program ENOENT'],
-    ['does not end', ['sleep', '60'], 'sleep failed: signal SIGKILL'],
+    ['does not end', ['sleep', '60'], 'sleep failed: it took longer than 0.3 s and was ended'],
   ] as const) {
     it(`a reload fails with a reason if a command ${what}`, async () => {
       const { code, message } = await refusalOf(reload(runs(...(command as [string])), 0, signal, 300));
       assert.deepEqual([code, message], ['RELOAD_FAILED', sentence]);
+    });
+  }
+
+  for (const [what, timeoutMs] of [
+    ['takes too long', 300],
+    ['runs when the helper ends', hour],
+  ] as const) {
+    it(`a reload leaves no process behind of a command that ${what}`, async () => {
+      const pids = path(`pids-${timeoutMs}`);
+      const ending = new AbortController();
+      const script = `sleep 600 & echo $$ $! > ${pids}.new; mv ${pids}.new ${pids}; wait`;
+      const refused = refusalOf(reload(runs('sh', '-c', script), 0, ending.signal, timeoutMs));
+      await waitFor('the command', () => existsSync(pids));
+      if (timeoutMs === hour) ending.abort();
+      assert.equal((await refused).code, 'RELOAD_FAILED');
+      const [shell, child] = readFileSync(pids, 'utf8').trim().split(' ');
+      for (const pid of [shell, child]) await waitFor(`the end of ${pid}`, () => !isRunning(Number(pid)));
     });
   }
 });
