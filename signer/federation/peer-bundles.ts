@@ -17,6 +17,7 @@ import {
   bundleNamesOf,
   bundlesFrom,
   dnsSubdomain,
+  isMadeFrom,
   isNamedAsSelf,
   type NamedResource,
   type ResourceBundles,
@@ -42,7 +43,10 @@ export interface PeerBundles extends BundleSource {
   siblings(): Siblings | undefined;
   /** The roots of other trust domains, PEM, by their names; undefined while they are not known. */
   roots(): ReadonlyMap<string, string> | undefined;
-  /** Whether the FederatedTrustDomain of a bundle was deleted. */
+  /**
+   * Whether the FederatedTrustDomain that a bundle was made from was deleted, and no other one holds a bundle that replaces it.
+   * Another one may count now that was never fetched: the roots of the deleted one must not stay until it is.
+   */
   isLeftOver(observed: ObservedBundle): boolean;
   /** The same, read live. Throws what the transport throws. */
   isStillLeftOver(observed: ObservedBundle, signal: AbortSignal): Promise<boolean>;
@@ -155,6 +159,20 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     }
   }
 
+  /** @returns the bundle of this name that the resource that counts holds; undefined for none. */
+  async function readLiveBundle(
+    name: string,
+    signal: AbortSignal,
+  ): Promise<Result<DesiredBundle> | undefined> {
+    const resource = store.get(counting.get(name) ?? '');
+    const live = resource && (await readLive(resource.name, signal));
+    const isSame = live?.uid === resource?.uid && live?.trustDomain === resource?.trustDomain;
+    return live && isSame ? read(live).bundles.get(name) : undefined;
+  }
+
+  const isSource = (resource: FederatedTrustDomain | undefined, observed: ObservedBundle): boolean =>
+    resource !== undefined && isMadeFrom(observed, resource, needs.signerName);
+
   return {
     nameOf,
     documents: () => federated()?.documents ?? documents.current(),
@@ -163,30 +181,29 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
     desired: () =>
       store.isSynced() ? success(desired) : failure('the FederatedTrustDomains are not read yet'),
     async readDesired(signal, name) {
-      const resource = store.get(counting.get(name) ?? '');
-      const live = resource && (await readLive(resource.name, signal));
-      const isSame = live?.uid === resource?.uid && live?.trustDomain === resource?.trustDomain;
-      const bundle = live && isSame ? read(live).bundles.get(name) : undefined;
+      const bundle = await readLiveBundle(name, signal);
       return success(new Map(bundle ? [[name, bundle]] : []));
     },
     onChange: (listener) => void listeners.push(listener),
-    isLeftOver({ name, labels, annotations }) {
-      if (!store.isSynced() || isUnlisted() || counting.has(name)) return false;
+    isLeftOver(observed) {
+      const { name, labels, annotations } = observed;
+      const source = annotations[sourceAnnotation];
+      if (!store.isSynced() || isUnlisted() || source === undefined) return false;
+      if (desired.get(name)?.ok || isSource(store.get(source), observed)) return false;
       const own = trustDomainLabel(needs.trustDomain);
       return (
-        annotations[sourceAnnotation] !== undefined &&
         labels[managedBy.key] === managedBy.value &&
         labels['k8s.spiffe.io/workload-trust-domain'] === own &&
         // Never the bundles of our own pool.
         (labels['k8s.spiffe.io/peer-trust-domain'] !== own || isNamedAsSelf(name, needs.signerName))
       );
     },
-    async isStillLeftOver({ name, annotations }, signal) {
-      const source = annotations[sourceAnnotation] ?? '';
+    async isStillLeftOver(observed, signal) {
+      const source = observed.annotations[sourceAnnotation] ?? '';
       // It goes into a path.
       if (!dnsSubdomain.test(source)) return false;
-      const live = await readLive(source, signal);
-      return !live || !namesOf(live).includes(name);
+      if (isSource(await readLive(source, signal), observed)) return false;
+      return !(await readLiveBundle(observed.name, signal))?.ok;
     },
   };
 }

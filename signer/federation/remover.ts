@@ -44,7 +44,7 @@ export function createRemover(needs: RemoverNeeds) {
     const bundle = observed.get(name);
     const version = needs.servedVersion();
     if (!bundle || !version) return undefined;
-    if (!(await peers.isStillLeftOver(bundle, signal))) return 'its FederatedTrustDomain exists';
+    if (!(await peers.isStillLeftOver(bundle, signal))) return 'a FederatedTrustDomain has this bundle';
     try {
       await needs.transport.request({
         method: 'DELETE',

@@ -1,7 +1,7 @@
 import { publicJwkOf } from '../../spiffe/jwk.ts';
 import { type Result, success } from '../../spiffe/pki/result.ts';
 import type { Seconds } from '../../spiffe/pki/time.ts';
-import { bundleName, type DesiredBundle, trustBundleOf } from '../trust/bundle.ts';
+import { bundleName, type DesiredBundle, type ObservedBundle, trustBundleOf } from '../trust/bundle.ts';
 import { bundleLabels, trustDomainLabel } from '../trust/labels.ts';
 import type { Sibling } from '../trust/siblings.ts';
 import type { DesiredBundles } from '../trust/trust-bundle-publisher.ts';
@@ -10,6 +10,8 @@ import { type ForeignBundle, heldBundle, printForeignBundle } from './foreign-bu
 
 /** Names the resource that a ClusterTrustBundle was made from. */
 export const sourceAnnotation = 'kubespiffe.io/federated-trust-domain';
+/** Its UID. A resource that is created again under the same name did not give us these roots. */
+const sourceUidAnnotation = 'kubespiffe.io/federated-trust-domain-uid';
 
 export const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
@@ -23,6 +25,21 @@ export type NamedResource = Pick<FederatedTrustDomain, 'name' | 'trustDomain' | 
 export function bundleNamesOf({ name, trustDomain, isSelf }: NamedResource, signerName: string): string[] {
   if (!isSelf) return [bundleName(signerName, suffixOf('peer', trustDomain))];
   return selfKinds.map((kind) => bundleName(signerName, suffixOf(kind, name)));
+}
+
+/**
+ * Whether a ClusterTrustBundle was made from this resource. Earlier versions recorded no UID. The name alone decides then, so
+ * that an upgrade deletes no bundle. Pure.
+ */
+export function isMadeFrom(
+  { name, annotations }: Pick<ObservedBundle, 'name' | 'annotations'>,
+  resource: NamedResource & Pick<FederatedTrustDomain, 'uid'>,
+  signerName: string,
+): boolean {
+  const { [sourceAnnotation]: source, [sourceUidAnnotation]: uid = resource.uid } = annotations;
+  return (
+    source === resource.name && uid === resource.uid && bundleNamesOf(resource, signerName).includes(name)
+  );
 }
 
 const selfKinds = ['self', 'self-preview'] as const;
@@ -66,7 +83,7 @@ export function bundlesFrom(
   const document = printed === status.bundle ? status.bundle : printed;
   if (held.roots.length === 0) return { sibling, document, bundles: new Map() };
   const pem = trustBundleOf(held.roots);
-  const annotations = { [sourceAnnotation]: resource.name };
+  const annotations = { [sourceAnnotation]: resource.name, [sourceUidAnnotation]: resource.uid };
   const bundles = bundleNamesOf(resource, signerName).map((name, index): [string, Result<DesiredBundle>] => {
     const labels = bundleLabels(trustDomain, index === 0 ? 'live' : 'preview', resource.trustDomain);
     return [name, pem.ok ? success({ name, signerName, labels, annotations, ...pem.value }) : pem];

@@ -581,6 +581,32 @@ describe('federation', () => {
     await publishedOnce('offline.example', [rootOf(other)]);
   });
 
+  it('roots of a deleted resource go, also while another one that was never fetched takes its place', async () => {
+    const goes = () =>
+      waitFor('the bundle to go', async () => (await publishedRoots('stolen.example')) === undefined);
+    const stolen = { trustDomain: 'stolen.example', bundle: bundleOf(await foreignPool('stolen.example')) };
+    const never = { trustDomain: 'stolen.example', bundleEndpoint: webEndpoint('https://127.0.0.1:1/') };
+    const unreachable = is('False EndpointUnreachable');
+
+    await federate('stolen-a', stolen);
+    await statusOnce('stolen-a', is('True BundleTaken'));
+    await federate('stolen-b', never);
+    await statusOnce('stolen-b', is('False TrustDomainConflict'));
+    await waitFor('the bundle', () => publishedRoots('stolen.example'));
+    await controlPlane.request('DELETE', `${resources}/stolen-a`);
+    await goes();
+    await statusOnce('stolen-b', unreachable);
+
+    await controlPlane.request('DELETE', `${resources}/stolen-b`);
+    await federate('stolen-a', stolen);
+    await waitFor('the bundle', () => publishedRoots('stolen.example'));
+    await controlPlane.request('DELETE', `${resources}/stolen-a`);
+    await federate('stolen-a', never);
+    await goes();
+    await statusOnce('stolen-a', unreachable);
+    await controlPlane.request('DELETE', `${resources}/stolen-a`);
+  });
+
   /** An endpoint that answers when it is told to, and how often it was asked. */
   async function patientEndpoint(body: string) {
     const credentials = await webCredentials();
