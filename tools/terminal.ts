@@ -18,8 +18,11 @@ export function processTerminal(): Terminal {
   // `kubespiffe … | head` closes the pipe early, which is no error.
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
-    process.exit(0);
+    // A command that ends at a signal ends as it does then, and so removes its files.
+    if (!process.emit('SIGHUP', 'SIGHUP')) process.exit(0);
   });
+  // A reader of messages that is gone, or a terminal that was closed, must not end a command before it has removed its files.
+  stderr.on('error', () => undefined);
   return {
     out: (line) => void stdout.write(line),
     err: (line) => void stderr.write(line),
@@ -30,11 +33,13 @@ export function processTerminal(): Terminal {
   };
 }
 
-/** Aborts at SIGTERM, and at Ctrl-C. */
+/** Aborts at SIGTERM, at Ctrl-C, and when the terminal is closed. */
 export function abortAtSignal(): AbortController {
   const stopping = new AbortController();
   const stop = () => stopping.abort();
   process.once('SIGTERM', stop).once('SIGINT', stop);
+  // A shell that ends sends it, and then the kernel sends it again.
+  process.on('SIGHUP', stop);
   return stopping;
 }
 

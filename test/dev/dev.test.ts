@@ -142,6 +142,33 @@ describe('kubespiffe dev', () => {
     assert.deepEqual(readdirSync(folder), ['NOT-FOR-PRODUCTION.txt']);
   });
 
+  it('kubespiffe dev removes the keys when its terminal is closed, also if that is reported twice', async () => {
+    await using own = await startDev([], mkdtempSync(join(parent, 'own-')));
+    process.kill(own.child.pid, 'SIGHUP');
+    await own.child.stop('SIGHUP');
+    assert.equal(await own.child.exited, 'exit code 0');
+    assert.deepEqual(readdirSync(own.folder), ['NOT-FOR-PRODUCTION.txt']);
+  });
+
+  it('kubespiffe dev continues when its messages have no reader, and removes the keys at its end', async () => {
+    const place = mkdtempSync(join(parent, 'own-'));
+    const script = 'exec "$@" 2> >(true)';
+    await using own = await startDev(['--workload', 'shop/web'], place, ['bash', '-c', script, 'bash']);
+    // Each one is reported after the certificate was written.
+    for (const time of ['first', 'second']) assert.match((await own.ask('rotate')).stdout, /renewed/, time);
+    await own.child.stop();
+    assert.equal(await own.child.exited, 'exit code 0');
+    assert.deepEqual(readdirSync(own.folder), ['NOT-FOR-PRODUCTION.txt']);
+  });
+
+  it('kubespiffe dev ends and removes the keys when what it prints has no reader', async () => {
+    const folder = join(mkdtempSync(join(parent, 'own-')), 'dev');
+    const script = '"$@" > >(true); exit $?';
+    const command = ['-c', script, 'bash', launcher, 'dev', '--folder', folder, '--port', '0'];
+    assert.deepEqual(await run(command, { file: 'bash' }), { code: 0, stdout: '', stderr: '' });
+    assert.deepEqual(readdirSync(folder), ['NOT-FOR-PRODUCTION.txt']);
+  });
+
   it('kubespiffe dev serves the Workload API of each workload at its own socket', async () => {
     const judges = await openJudges();
     const { folder } = dev;

@@ -14,11 +14,19 @@ export interface RunningDev extends AsyncDisposable {
   ask(verb: string, ...args: readonly string[]): Promise<Ran>;
 }
 
-/** Starts `kubespiffe dev`, which ends with the test. @param parent of its folder; by default one that is removed. */
-export async function startDev(args: readonly string[], parent?: string): Promise<RunningDev> {
+/**
+ * Starts `kubespiffe dev`, which ends with the test.
+ * @param parent of its folder; by default one that is removed. @param starter program and arguments that run the command.
+ */
+export async function startDev(
+  args: readonly string[],
+  parent?: string,
+  starter: readonly string[] = [],
+): Promise<RunningDev> {
   const place = parent ?? mkdtempSync(join(tmpdir(), 'dev-'));
   const folder = join(place, 'kubespiffe-dev');
-  const child = startChild('dev', [launcher, 'dev', '--folder', folder, '--port', '0', ...args], {
+  const command = [...starter, launcher, 'dev', '--folder', folder, '--port', '0', ...args];
+  const child = startChild('dev', command, {
     logFile: join(mkdtempSync(join(place, 'log-')), 'dev.log'),
   });
   const written = () => child.lastLines(1_000);
