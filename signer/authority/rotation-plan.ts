@@ -1,7 +1,7 @@
 import { rfc3339, type Seconds } from '../../spiffe/pki/time.ts';
 import { type AuthorityRecord, hasKey, type PoolDocument } from './document.ts';
 import { lastSigner } from './last-signer.ts';
-import { delayOf, isBelowStolen, isStandby, readyFrom, standbys, type Timing } from './ready.ts';
+import { delayOf, isBelowStolen, isSigning, isStandby, readyFrom, standbys, type Timing } from './ready.ts';
 import { isUnpublished, type RotationStep } from './rotation.ts';
 import { marginSeconds, type RotationPolicy } from './rotation-policy.ts';
 import { type AuthorityKind, authorityKinds, isJwtKind } from './states.ts';
@@ -120,7 +120,7 @@ function successorSteps(document: PoolDocument, kind: AuthorityKind, facts: Fact
     return [{ step: { kind: 'change', verb: 'activate', id }, for: 'activate', id, from: ready }];
   }
   const unpublished = ofKind.find(isUnpublished);
-  if (unpublished) return [publishing(unpublished, policy)];
+  if (unpublished) return [publishing(unpublished, document, facts)];
   const isAsked = kind === 'X509' && policy.hasUpstream === true;
   const last = lastSigner(document, kind);
   if (last?.intermediates?.length && !isAsked) return companyCa(last, from, facts);
@@ -153,10 +153,14 @@ function tooShort(record: AuthorityRecord, { trustDomain }: PoolDocument): Plann
   return { kind: 'blocked', what, remedy };
 }
 
-/** A new root by way of the preview bundle, where the policy wants that. JWT keys have no preview. */
-function publishing(record: AuthorityRecord, policy: RotationPolicy): Planned {
+/**
+ * A new root by way of the preview bundle, where the policy wants that. JWT keys have no preview. While nothing can sign,
+ * no time is spent on it, because pods would have no certificates for so long.
+ */
+function publishing(record: AuthorityRecord, document: PoolDocument, { now, policy }: Facts): Planned {
   const { id, state, kind } = record;
-  const isPreviewed = !isJwtKind(kind) && (policy.previewSeconds > 0 || policy.requiresVerification);
+  const previewSeconds = isSigning(kind, document, now) ? policy.previewSeconds : 0;
+  const isPreviewed = !isJwtKind(kind) && (previewSeconds > 0 || policy.requiresVerification);
   if (state === 'prepared' && isPreviewed) {
     return { step: { kind: 'change', verb: 'preview', id }, for: 'trust', id, from: 0 };
   }
@@ -165,7 +169,7 @@ function publishing(record: AuthorityRecord, policy: RotationPolicy): Planned {
     const remedy = `verify it with \`kubespiffe ca verify-preview ${id}\`, or take it back with \`kubespiffe ca remove ${id}\``;
     return { step: { kind: 'blocked', what, remedy }, for: 'trust', id, from: 0 };
   }
-  const from = state === 'preview' ? timeOf(record.previewedAt) + policy.previewSeconds : 0;
+  const from = state === 'preview' ? timeOf(record.previewedAt) + previewSeconds : 0;
   return { step: { kind: 'change', verb: 'trust', id }, for: 'trust', id, from };
 }
 

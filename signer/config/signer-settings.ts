@@ -36,8 +36,8 @@ export const rotationSettings = inSection('Authorities', {
     type: duration('0s', '90d'),
     default: '0s',
     description:
-      'How long the root of a new CA is only in the preview bundle, before it is in the live one. With `0s` it is in ' +
-      'the live one at once, unless `caPreviewVerified` is set.',
+      'How long the root of a new CA is only in the preview bundle, before it is in the live one. With `0s`, or while no CA ' +
+      'can sign, it is in the live one at once, unless `caPreviewVerified` is set.',
   },
   caPreviewVerified: {
     type: boolean,

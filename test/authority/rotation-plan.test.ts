@@ -104,6 +104,38 @@ describe('a rotation by policy', () => {
     ]);
   });
 
+  const unable: [why: string, change: Partial<AuthorityRecord>, at: number][] = [
+    ['is tainted', { tainted: true }, now],
+    ['is retired', { state: 'retired' }, now],
+    ['has half an hour left', {}, now + 365 * day - 1_800],
+  ];
+  for (const [why, change, at] of unable) {
+    it(`a rotation does not wait for the preview of a root while the only CA ${why}, because nothing signs`, async () => {
+      const policy = { ...usual, previewSeconds: 7 * day };
+      const made = await createAuthority({ id: 'ca-2', trustDomain, now: at });
+      const previewedAt = rfc3339(at);
+      const stepOf = (
+        old: AuthorityRecord,
+        next: Partial<AuthorityRecord>,
+        more: Partial<RotationPolicy> = {},
+      ) => {
+        const { publishedAt: _, activatedAt: __, ...unpublished } = made;
+        const document = newPool(trustDomain, old, { ...unpublished, ...next });
+        return policyStep(document, 'X509', { now: at, timing, policy: { ...policy, ...more } });
+      };
+      const old = { ...first, ...change };
+      const trusted = { kind: 'change', verb: 'trust', id: 'ca-2' };
+      assert.deepEqual(stepOf(old, { state: 'prepared' }), trusted);
+      assert.deepEqual(stepOf(old, { state: 'preview', previewedAt }), trusted, 'the preview has begun');
+      const verified = { requiresVerification: true };
+      assert.equal(stepOf(old, { state: 'preview', previewedAt }, verified)?.kind, 'blocked');
+      const working = await createAuthority({ id: 'ca-1', trustDomain, now: at });
+      const previewed = { kind: 'change', verb: 'preview', id: 'ca-2' };
+      assert.deepEqual(stepOf(working, { state: 'prepared' }), previewed, 'a CA that signs gives time');
+      assert.equal(stepOf(working, { state: 'preview', previewedAt })?.kind, 'wait');
+    });
+  }
+
   it('a CA leaves the preview bundle only when a peer has verified a certificate by it', async () => {
     const policy = { ...usual, requiresVerification: true };
     const [, preview, blocked] = await history(newPool(trustDomain, first), 'X509', policy, now + day);
