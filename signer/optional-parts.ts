@@ -9,7 +9,7 @@ import type { Traces } from './observe/otlp.ts';
 import type { Signer } from './signers/create-signer.ts';
 import type { Part } from './signers/profile.ts';
 import type { Shared } from './signers/shared.ts';
-import type { createFederationView } from './trust/siblings.ts';
+import { type createFederationView, noPeers } from './trust/siblings.ts';
 
 /**
  * The parts of a replica that only some configurations have. Their code is loaded only where they are configured: the
@@ -91,7 +91,7 @@ export async function listenersFor(
     settings,
     trustDomain,
     ...{ transport, federateByDefault },
-    peers: federation?.documents ?? (() => new Map()),
+    peers: federation?.documents ?? (() => noPeers),
     authorization: credentials.authorization,
     pods: shared.pods.store,
     ...{ pool: signer.pool, publication: signer.publication },

@@ -37,8 +37,8 @@ export interface PeerBundlesNeeds {
 export interface PeerBundles extends BundleSource {
   /** The ClusterTrustBundle of a resource. */
   readonly nameOf: (resource: NamedResource) => string;
-  /** JSON of the bundles that are held, by trust domain. The map is replaced when one changes. */
-  documents(): ReadonlyMap<string, string>;
+  /** JSON of the bundles that are held, by trust domain; undefined while they are not known. The map is replaced when one changes. */
+  documents(): ReadonlyMap<string, string> | undefined;
   /** What the other clusters of this trust domain publish; undefined while it is not known. */
   siblings(): Siblings | undefined;
   /** The roots of other trust domains, PEM, by their names; undefined while they are not known. */
@@ -175,7 +175,7 @@ export function createPeerBundles(needs: PeerBundlesNeeds): PeerBundles {
 
   return {
     nameOf,
-    documents: () => federated()?.documents ?? documents.current(),
+    documents: () => federated()?.documents,
     siblings: () => federated()?.siblings,
     roots: () => federated()?.roots,
     desired: () =>

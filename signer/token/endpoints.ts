@@ -21,8 +21,8 @@ import { learnServices, type ServiceParts, type Services } from './services.ts';
 
 export interface EndpointNeeds extends Omit<ServiceParts, 'settings' | 'onWaiting'> {
   readonly settings: EndpointConfig;
-  /** JSON of the bundles of federated trust domains by their names. */
-  readonly peers: () => ReadonlyMap<string, string>;
+  /** JSON of the bundles of federated trust domains by their names; undefined while they are not known. */
+  readonly peers: () => ReadonlyMap<string, string> | undefined;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly audit: Audit;
   /** Undefined where traces are off. */

@@ -10,7 +10,7 @@ import type { Time } from '../kube/time.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Logger } from '../observe/log.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import type { Publication } from '../trust/publication.ts';
+import type { PublicationView } from '../trust/publication.ts';
 import { rootsPem } from '../trust/published-documents.ts';
 import { learnApiServerFacts } from './caller/api-server.ts';
 import { createAuthenticator } from './caller/authenticate.ts';
@@ -37,7 +37,7 @@ export interface ServiceParts {
   readonly podReader?: PodReader;
   readonly pool: PoolView;
   /** What the documents are made from. */
-  readonly publication: () => Publication | undefined;
+  readonly publication: PublicationView;
   /** The authority that may sign certificates now, with everything that has to hold before, or why there is none. */
   readonly authority: X509ServiceNeeds['authority'];
   readonly profile: X509ServiceNeeds['profile'];
@@ -117,7 +117,9 @@ function joinServices(parts: ServiceParts, issuers: ReturnType<typeof createIssu
     time,
   };
   const { x509 } = settings;
-  const roots = createServed(parts.publication, (current) => rootsPem(current.pool, current.siblings));
+  const roots = createServed(parts.publication.current, (current) =>
+    rootsPem(current.pool, current.siblings),
+  );
 
   const authenticate = async (credential: Credential) =>
     credential.kind === 'token' ? byToken(credential.token) : byCertificate(credential.der);

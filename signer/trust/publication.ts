@@ -14,6 +14,14 @@ export interface Publication {
   readonly sequence: number;
 }
 
+/** What is published now. */
+export interface PublicationView {
+  /** Undefined before everything that belongs to it is known. */
+  current(): Publication | undefined;
+  /** Why there is nothing to publish from yet, for a person. */
+  problem(): string | undefined;
+}
+
 /** In the live ClusterTrustBundle: the sequence of the bundle, which all replicas share there, and its content. */
 export const bundleMark = markAnnotations({
   sequence: 'kubespiffe.io/bundle-sequence',
@@ -77,12 +85,14 @@ export function createPublication(
   pool: () => Pool | undefined,
   federated: FederationView,
   live: { readonly mark: () => PoolMark | undefined; readonly isMissing: () => boolean },
-): () => Publication | undefined {
+): PublicationView {
   let last: Publication | undefined;
-  return () => {
+  // Without ClusterTrustBundles there is no place for the sequence, so the pool is published alone.
+  const siblings = () => (live.isMissing() ? noSiblings : federated.siblings());
+
+  function publication(): Publication | undefined {
     const current = pool();
-    // Without ClusterTrustBundles there is no place for the sequence, so the pool is published alone.
-    const others = live.isMissing() ? noSiblings : federated.siblings();
+    const others = siblings();
     if (!current || !others) return current && last;
     const recorded = live.isMissing() ? undefined : live.mark();
     const next = nextBundleMark(current, others, recorded);
@@ -91,10 +101,20 @@ export function createPublication(
     const isSame = last?.pool === current && last.siblings === others && last.sequence === sequence;
     if (!isSame) last = { pool: current, siblings: others, sequence };
     return last;
+  }
+
+  return {
+    current: publication,
+    problem() {
+      if (publication()) return undefined;
+      if (!pool()) return 'the pool was not read yet';
+      if (!siblings()) return 'the FederatedTrustDomains were not read yet';
+      return 'the sequence of the bundle is not in its ClusterTrustBundle yet';
+    },
   };
 }
 
 /** The publication of a pool alone. */
-export function publicationOf(pool: () => Pool | undefined): () => Publication | undefined {
+export function publicationOf(pool: () => Pool | undefined): PublicationView {
   return createPublication(pool, withoutFederation, { mark: () => undefined, isMissing: () => true });
 }

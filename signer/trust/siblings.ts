@@ -30,7 +30,7 @@ export interface FederationView {
 
 export const noSiblings: Siblings = { roots: [], jwtKeys: [], content: '' };
 
-const noPeers: ReadonlyMap<string, string> = new Map();
+export const noPeers: ReadonlyMap<string, string> = new Map();
 
 /** A trust domain with one cluster, which knows no other. */
 export const withoutFederation: FederationView = {

@@ -26,6 +26,8 @@ import {
 } from './token-endpoint.ts';
 import { create, createPod, createSignerPod } from './workloads.ts';
 
+const federationRbac = path.join(import.meta.dirname, '../../manifests/federation/rbac.yaml');
+
 /** What the readiness probe asks once something listens to others: manifests/token-endpoint says why. */
 const probe = '/readyz?exclude=pool&exclude=permissions&exclude=admission-policy';
 
@@ -273,6 +275,52 @@ describe('readiness for the callers of an endpoint', () => {
       const [, claims = ''] = String(jwt?.json.access_token).split('.');
       const { sub } = JSON.parse(Buffer.from(claims, 'base64url').toString());
       assert.equal(sub, 'spiffe://example.org/ns/default/registered');
+    } finally {
+      lists.remove();
+      starting.agent.destroy();
+      await starting.signer.child.stop();
+    }
+  });
+
+  it('a replica that may not list the FederatedTrustDomains is not ready, and serves no bundles without theirs', async () => {
+    await installRegistrations(controlPlane);
+    await controlPlane.kubectl(['apply', '-f', federationRbac]);
+    await endpoint.signer.ready();
+    const lists = proxy.add({
+      ...{ method: 'GET', path: /\/v1alpha1\/federatedtrustdomains\?/ },
+      fault: { kind: 'answer', status: 403 },
+    });
+    const starting = await startTokenSigner(installed, {
+      ...{ replica: 'signer-b', flags: ['--federation', 'true'] },
+    });
+    try {
+      await waitFor(
+        'the port to be open, and the rest to be read',
+        async () => {
+          const { ok, text } = await starting.signer.readiness();
+          assert.ok(!ok);
+          return (
+            text.includes('[+]token-endpoint listens') &&
+            text.includes('[-]caches filling: federatedtrustdomains\n')
+          );
+        },
+        { needs: [starting.signer.child] },
+      );
+      for (const target of ['/bundles', '/bundles/partner.example']) {
+        const refused = await starting.call({ path: target });
+        assertRefused(refused, 'NotReady', 503, 'temporarily_unavailable');
+        assert.match(refused.text, /the FederatedTrustDomains were not read yet/);
+      }
+      assert.equal((await starting.exchange(await aToken())).status, 200);
+
+      lists.remove();
+      await starting.signer.ready();
+      assert.equal((await starting.call({ path: '/bundles' })).status, 200);
+      assertRefused(
+        await starting.call({ path: '/bundles/partner.example' }),
+        'TrustDomainNotFederated',
+        404,
+      );
     } finally {
       lists.remove();
       starting.agent.destroy();

@@ -275,7 +275,8 @@ describe('an API server that does not serve the resource', () => {
   it('documents and roots stay while the resource is not served, and follow the resources afterwards', () => {
     const { scene, peers, list } = aReplica();
     list('kept', 'revoked');
-    const names = () => [peers.documents(), peers.roots() ?? new Map()].map((map) => [...map.keys()].sort());
+    const names = () =>
+      [peers.documents() ?? new Map(), peers.roots() ?? new Map()].map((map) => [...map.keys()].sort());
     const both = ['kept.example', 'revoked.example'];
     assert.deepEqual(names(), [both, both]);
     scene.isUnlisted = true;

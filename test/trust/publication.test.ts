@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Pool } from '../../signer/authority/pool.ts';
-import { markOf } from '../../signer/authority/sequence.ts';
+import { markOf, type PoolMark } from '../../signer/authority/sequence.ts';
 import { createStore } from '../../signer/kube/store.ts';
 import { realTime } from '../../signer/kube/time.ts';
 import type { ObservedBundle } from '../../signer/trust/bundle.ts';
@@ -30,15 +30,36 @@ describe('what is published for a trust domain', () => {
       mark: () => undefined,
       isMissing: () => false,
     });
-    assert.equal(publication()?.sequence, 7);
-    assert.equal(publication(), publication(), 'it is made once');
+    assert.equal(publication.current()?.sequence, 7);
+    assert.equal(publication.current(), publication.current(), 'it is made once');
     assert.equal(nextBundleMark(pool, noSiblings, undefined), undefined);
   });
 
   it('the publication is only the pool if no ClusterTrustBundles are served', () => {
     const federated = { ...withoutFederation, siblings: () => siblingsOf('other') };
     const live = { mark: () => undefined, isMissing: () => true };
-    assert.equal(createPublication(() => poolOf(7), federated, live)()?.siblings, noSiblings);
+    assert.equal(createPublication(() => poolOf(7), federated, live).current()?.siblings, noSiblings);
+  });
+
+  it('the publication says what is missing while there is none', () => {
+    const seen: { pool?: Pool; siblings?: Siblings; mark?: PoolMark } = {};
+    const { current, problem } = createPublication(
+      () => seen.pool,
+      { ...withoutFederation, siblings: () => seen.siblings },
+      { mark: () => seen.mark, isMissing: () => false },
+    );
+    const none = () => assert.equal(current(), undefined);
+    none();
+    assert.equal(problem(), 'the pool was not read yet');
+    seen.pool = poolOf(7);
+    none();
+    assert.equal(problem(), 'the FederatedTrustDomains were not read yet');
+    seen.siblings = siblingsOf('other');
+    none();
+    assert.equal(problem(), 'the sequence of the bundle is not in its ClusterTrustBundle yet');
+    seen.mark = nextBundleMark(seen.pool, seen.siblings, undefined) ?? assert.fail();
+    assert.equal(problem(), undefined);
+    assert.equal(current()?.sequence, seen.mark.sequence);
   });
 
   for (const text of ['-1', '1e9', '9'.repeat(16), '9007199254740992', 'x']) {
@@ -140,7 +161,7 @@ describe('what is published for a trust domain', () => {
             replicas[each.replica] = start({ pool, siblings });
             highest[each.replica] = 0;
           }
-          const published = replicas[each.replica]?.read();
+          const published = replicas[each.replica]?.read.current();
           if (!published) continue;
           const content = `${markOf(published.pool).content} ${published.siblings.content}`;
           const known = contents.get(published.sequence) ?? content;

@@ -1,7 +1,7 @@
 import type { FastifyRequest, FastifySchema } from 'fastify';
 import { type Checked, type Refused, refuse } from '../../observe/checked.ts';
 import type { Operation } from '../../observe/refusal-rows.ts';
-import type { Publication } from '../../trust/publication.ts';
+import type { Publication, PublicationView } from '../../trust/publication.ts';
 import {
   bundleMapDocument,
   type PublishedDocument,
@@ -17,15 +17,15 @@ import { createServedByKey } from './published.ts';
 
 export interface BundlesNeeds {
   readonly trustDomain: string;
-  readonly publication: () => Publication | undefined;
-  /** JSON of the bundles of other trust domains by their names. Replaced when one changes. */
-  readonly peers: () => ReadonlyMap<string, string>;
+  readonly publication: PublicationView;
+  /** JSON of the bundles of other trust domains by their names. Replaced when one changes; undefined while not known. */
+  readonly peers: () => ReadonlyMap<string, string> | undefined;
   readonly refreshHintSeconds: number;
 }
 
 /** The bundles of this and of other trust domains, for callers that may get some of them. */
 export function createBundles({ trustDomain, publication, peers, refreshHintSeconds }: BundlesNeeds) {
-  const sources = pairOf(publication, peers);
+  const sources = pairOf(publication.current, () => peers() ?? none);
   const own = (current: Publication) => spiffeBundleDocument(current.pool, refreshHintSeconds, current);
   const maps = createServedByKey(sources, ([current, others], names) =>
     bundleMapDocument(trustDomain, own(current), chosen(others, names)),
@@ -36,23 +36,32 @@ export function createBundles({ trustDomain, publication, peers, refreshHintSeco
 
   return {
     /** Our own bundle and those that the caller may have, as gRPC reads them (proposal A87). */
-    mapFor: ({ trustDomains }: FederatedWith) =>
-      whenRead(maps(trustDomains === 'all' ? everything : heldOf(trustDomains, peers())), publication()),
+    mapFor({ trustDomains }: FederatedWith): Checked<PublishedDocument> {
+      const held = peers();
+      // A client replaces what it has by this map, so a map with too few would end its trust.
+      if (!held && (trustDomains === 'all' || trustDomains.length > 0)) return unread;
+      return whenRead(maps(trustDomains === 'all' ? everything : heldOf(trustDomains, held)), publication);
+    },
     /** The bundle of one trust domain, as its publisher has it. */
     bundleFor(name: string, { trustDomains, because }: FederatedWith): Checked<PublishedDocument> {
-      if (name === trustDomain) return whenRead(single(name), publication());
+      if (name === trustDomain) return whenRead(single(name), publication);
       if (trustDomains !== 'all' && !trustDomains.includes(name)) return notFederated(name, because);
-      if (!peers().has(name)) return notFederated(name, 'no bundle of it is held');
-      return whenRead(single(name), publication());
+      const held = peers();
+      if (!held) return unread;
+      if (!held.has(name)) return notFederated(name, 'no bundle of it is held');
+      return whenRead(single(name), publication);
     },
   };
 }
+
+const none: ReadonlyMap<string, string> = new Map();
+const unread = refuse('NotReady', 'the FederatedTrustDomains were not read yet');
 
 /** No trust domain has this name. */
 const everything = '*';
 
 /** Only the names that are held: a registration may name any, and each key is a document in memory. */
-function heldOf(names: readonly string[], held: ReadonlyMap<string, string>): string {
+function heldOf(names: readonly string[], held = none): string {
   return [...new Set(names)]
     .filter((name) => held.has(name))
     .sort()

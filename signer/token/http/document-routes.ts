@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifySchema, RouteHandlerMethod, RouteShorthandOptions } from 'fastify';
 import { type Checked, pass, refuse } from '../../observe/checked.ts';
 import type { Operation } from '../../observe/refusal-rows.ts';
-import type { Publication } from '../../trust/publication.ts';
+import type { Publication, PublicationView } from '../../trust/publication.ts';
 import {
   discoveryDocument,
   jwksDocument,
@@ -42,13 +42,13 @@ type CurrentDocument = () => Checked<PublishedDocument>;
  *   should read them again.
  */
 export function createDocuments(
-  publication: () => Publication | undefined,
+  publication: PublicationView,
   settings: { readonly issuer: string | undefined; readonly refreshHintSeconds: number },
 ): Documents {
   const { issuer, refreshHintSeconds } = settings;
   const of = (documentOf: (current: Publication) => PublishedDocument | undefined) => {
-    const served = createServed(publication, documentOf);
-    return () => whenRead(served(), publication());
+    const served = createServed(publication.current, documentOf);
+    return () => whenRead(served(), publication);
   };
   return {
     ...(issuer !== undefined && {
@@ -71,13 +71,10 @@ export function createDocuments(
 /** A document, or why there is none now. */
 export function whenRead(
   served: PublishedDocument | undefined,
-  publication: Publication | undefined,
+  publication: PublicationView,
 ): Checked<PublishedDocument> {
   if (served) return pass(served);
-  return refuse(
-    'NotReady',
-    publication ? 'the pool has nothing to publish here' : 'the pool was not read yet',
-  );
+  return refuse('NotReady', publication.problem() ?? 'the pool has nothing to publish here');
 }
 
 /** The OpenAPI document of the routes that a listener has, once it is ready. */

@@ -1,14 +1,25 @@
+import 'reflect-metadata';
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'node:test';
 import { createAuthority } from '../../../signer/authority/create.ts';
 import { newPool } from '../../../signer/authority/document.ts';
 import { compilePool, type Pool } from '../../../signer/authority/pool.ts';
+import {
+  type FederatedTrustDomain,
+  followedTrustDomains,
+  readFederatedTrustDomain,
+} from '../../../signer/federation/federated-trust-domain.ts';
+import { createPeerBundles } from '../../../signer/federation/peer-bundles.ts';
+import { createStore } from '../../../signer/kube/store.ts';
+import { realTime } from '../../../signer/kube/time.ts';
 import type { Checked } from '../../../signer/observe/checked.ts';
 import { createBundles } from '../../../signer/token/http/bundle-routes.ts';
 import { createDocuments } from '../../../signer/token/http/document-routes.ts';
 import type { FederatedWith } from '../../../signer/token/svid/federated-with.ts';
-import { publicationOf } from '../../../signer/trust/publication.ts';
+import { createPublication, publicationOf } from '../../../signer/trust/publication.ts';
 import type { PublishedDocument } from '../../../signer/trust/published-documents.ts';
+import { makeCa } from '../../authority/authorities.ts';
+import { x509KeyOf } from '../../federation/bundles.ts';
 
 const trustDomain = 'example.org';
 const settings = { issuer: undefined, refreshHintSeconds: 300 };
@@ -127,6 +138,56 @@ describe('the bundles of a caller', () => {
       assert.deepEqual([early.ok, !early.ok && early.code], [false, 'NotReady']);
     pool = whole;
   });
+
+  for (const isMissing of [true, false]) {
+    it(`bundles of others wait for the FederatedTrustDomains ${isMissing ? 'without' : 'with'} ClusterTrustBundles`, async () => {
+      const spec = followedTrustDomains(() => undefined);
+      const store = createStore<FederatedTrustDomain>({ time: realTime, indexes: spec.indexes ?? {} });
+      const federated = createPeerBundles({
+        ...{ signerName: 'kubespiffe.io/spiffe', trustDomain, time: realTime },
+        resources: { spec, store, isUnlisted: () => false },
+        transport: { request: () => assert.fail('nothing is read live') },
+      });
+      const publication = createPublication(
+        () => whole,
+        { siblings: federated.siblings, peers: federated.roots, onChange: () => undefined },
+        { mark: () => undefined, isMissing: () => isMissing },
+      );
+      const early = createBundles({ ...settings, trustDomain, publication, peers: federated.documents });
+      const refusalOf = (answer: Checked<PublishedDocument>) =>
+        answer.ok ? 'served' : `${answer.code}: ${answer.detail}`;
+      const unread = 'NotReady: the FederatedTrustDomains were not read yet';
+      for (const trustDomains of ['all', ['partner.example']] as const) {
+        assert.equal(refusalOf(early.mapFor(to(trustDomains))), unread);
+        assert.equal(refusalOf(early.bundleFor('partner.example', to(trustDomains))), unread);
+      }
+      // These answers need no other trust domain; only the sequence of our own bundle may depend on the other clusters.
+      const own = isMissing ? 'served' : unread;
+      assert.equal(refusalOf(early.mapFor(to([]))), own);
+      assert.equal(refusalOf(early.bundleFor(trustDomain, to('all'))), own);
+      const { bundle: document } = createDocuments(publication, settings);
+      assert.equal(refusalOf(document?.() ?? assert.fail()), own);
+      const strange = early.bundleFor('partner.example', to(['a.example']));
+      assert.match(refusalOf(strange), /^TrustDomainNotFederated: /);
+
+      store.replace([]);
+      assert.deepEqual(namesIn(served(early.mapFor(to('all')))), ['example.org']);
+      const absent = refusalOf(early.bundleFor('partner.example', to('all')));
+      assert.equal(absent, 'TrustDomainNotFederated: partner.example: no bundle of it is held');
+
+      const now = Math.floor(Date.now() / 1000);
+      const ca = await makeCa({ notBefore: now - 60, notAfter: now + 86_400, uris: [] });
+      const text = JSON.stringify({ keys: [x509KeyOf(ca)], spiffe_sequence: 1, spiffe_refresh_hint: 300 });
+      const partner = readFederatedTrustDomain({
+        metadata: { name: 'partner', uid: 'partner', resourceVersion: '1', generation: 1 },
+        spec: { trustDomain: 'partner.example', bundle: text },
+        status: { bundle: text },
+      });
+      store.set('partner', partner);
+      assert.deepEqual(namesIn(served(early.mapFor(to('all')))), ['example.org', 'partner.example']);
+      assert.equal(refusalOf(early.bundleFor('partner.example', to('all'))), 'served');
+    });
+  }
 
   it('bundles are made even for more sets than are cached', () => {
     peers = new Map(Array.from({ length: 600 }, (_, index) => [`p${index}.example`, bundle(index)]));
