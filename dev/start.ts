@@ -68,15 +68,24 @@ async function startIn(options: DevOptions, signal: AbortSignal): Promise<Dev> {
   const { serveTokenEndpoint } = await import('./token-endpoint.ts');
   const keys = createKeySource(trustDomain, authorities);
   const serve = (workload: Workload) => serveWorkloadApi(workload, { keys, issueToken, tokens, log }, signal);
-  for (const workload of workloads.all()) await serve(workload);
-
-  async function add(name: WorkloadName): Promise<Workload> {
-    const known = workloads.find(name);
-    if (known) return known;
+  /** By namespace and name: those that are served, or will be in a moment. */
+  const serving = new Map<string, Promise<Workload>>();
+  async function addAndServe(name: WorkloadName): Promise<Workload> {
     const workload = await workloads.add(name);
     await serve(workload);
     return workload;
   }
+  function add(name: WorkloadName): Promise<Workload> {
+    const key = `${name.namespace}/${name.name}`;
+    const known = serving.get(key);
+    if (known) return known;
+    const added = addAndServe(name);
+    serving.set(key, added);
+    // The next caller tries again.
+    added.catch(() => serving.delete(key));
+    return added;
+  }
+  for (const name of options.workloads) await add(name);
   const endpointEnded = await serveTokenEndpoint({ ...common, authorities, issueToken }, signal);
   const answerTo = createAnswers({ trustDomain, tokenEndpoint, authorities, workloads, add });
   await serveControl(folder, answerTo, signal);

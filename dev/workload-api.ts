@@ -1,5 +1,4 @@
 import { EventEmitter } from 'node:events';
-import { parseEndpointAddress } from '../client/endpoint-address.ts';
 import { publishedJwtKeys } from '../signer/authority/published-content.ts';
 import { describe } from '../signer/observe/checked.ts';
 import type { TokenService } from '../signer/token/svid/jwt-service.ts';
@@ -39,10 +38,7 @@ export function createKeySource(trustDomain: string, authorities: Authorities): 
   };
 }
 
-/**
- * Serves the Workload API of one workload, as the sidecar does in a pod, until the signal is aborted.
- * @throws KubespiffeError FILE_UNWRITABLE where the path of the socket is too long, and those of `listen`.
- */
+/** Serves the Workload API of one workload, as the sidecar does in a pod, until the signal is aborted. @throws what `listen` throws. */
 export async function serveWorkloadApi(
   workload: Workload,
   needs: {
@@ -53,11 +49,6 @@ export async function serveWorkloadApi(
   },
   signal: AbortSignal,
 ): Promise<void> {
-  const address = parseEndpointAddress(workload.socket);
-  if (!address.ok) {
-    const hint = 'choose a shorter path with --folder';
-    throw new KubespiffeError('FILE_UNWRITABLE', `${workload.socket}: ${address.reason}`, { hint });
-  }
   const source = await openX509Source(workload.folder, { signal });
   const onProblem = ({ message }: KubespiffeError) => needs.log(`warning: ${message}`);
   const followed = createWorkloadSource({
@@ -66,7 +57,7 @@ export async function serveWorkloadApi(
     tokensOf: () => tokensOf(workload, needs),
     onProblem,
   });
-  await listen(createWorkloadApi({ source: followed, onProblem }), address.value, signal);
+  await listen(createWorkloadApi({ source: followed, onProblem }), workload.socket, signal);
 }
 
 /** JWT-SVIDs from the token service itself, without its endpoint. */

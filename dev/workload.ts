@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { type EndpointAddress, parseEndpointAddress } from '../client/endpoint-address.ts';
 import { identify } from '../signer/identity/identify.ts';
 import { type Subject, spiffeIdIn } from '../signer/identity/subject.ts';
 import { KubespiffeError } from '../spiffe/errors.ts';
@@ -19,11 +20,11 @@ export interface Workload {
   readonly spiffeId: string;
   /** Where `credentials.pem`, `roots.pem` and `token` are. */
   readonly folder: string;
-  /** Where its Workload API listens, such as `unix:///run/…`. */
-  readonly socket: string;
+  /** Where its Workload API listens. */
+  readonly socket: EndpointAddress;
 }
 
-/** @throws KubespiffeError SPIFFE_ID_INVALID */
+/** @throws KubespiffeError SPIFFE_ID_INVALID, FILE_UNWRITABLE where the path of its socket is too long. */
 export function newWorkload(
   { namespace, name }: WorkloadName,
   { trustDomain, folder: parent }: { readonly trustDomain: string; readonly folder: string },
@@ -31,6 +32,12 @@ export function newWorkload(
   const identity = identify({ namespace, serviceAccountName: name }, { trustDomain });
   if (!identity.ok) throw new KubespiffeError('SPIFFE_ID_INVALID', identity.detail);
   const folder = join(parent, namespace, name);
+  const uri = `unix://${join(folder, 'workload-api.sock')}`;
+  const socket = parseEndpointAddress(uri);
+  if (!socket.ok) {
+    const hint = 'choose a shorter path with --folder';
+    throw new KubespiffeError('FILE_UNWRITABLE', `${uri}: ${socket.reason}`, { hint });
+  }
   return {
     namespace,
     serviceAccount: { name, uid: randomUUID() },
@@ -38,6 +45,6 @@ export function newWorkload(
     subject: identity.subject,
     spiffeId: spiffeIdIn(identity.subject) ?? '',
     folder,
-    socket: `unix://${join(folder, 'workload-api.sock')}`,
+    socket: socket.value,
   };
 }

@@ -16,7 +16,7 @@ export interface Workloads {
   readonly pods: Store<PodFacts>;
   all(): readonly Workload[];
   find(name: WorkloadName): Workload | undefined;
-  /** @throws KubespiffeError SPIFFE_ID_INVALID */
+  /** @throws KubespiffeError as `newWorkload` */
   add(name: WorkloadName): Promise<Workload>;
   /** Replaces the certificates. @returns lines for people. */
   renew(some: readonly Workload[]): Promise<string[]>;

@@ -34,7 +34,7 @@ export const devRun: AddCommand = (parent, terminal, done) =>
       const { workload, tokenEndpoint, trustDomain } = answer;
       const env = {
         ...terminal.env,
-        SPIFFE_ENDPOINT_SOCKET: workload?.socket,
+        SPIFFE_ENDPOINT_SOCKET: workload?.socket.uri,
         SPIFFE_CREDENTIALS: workload?.folder,
         SPIFFE_ID: workload?.spiffeId,
         SPIFFE_TRUST_DOMAIN: trustDomain,

@@ -81,7 +81,7 @@ function describe({ workloads, tokenEndpoint }: Dev, { trustDomain, lifetime }: 
   const lines = workloads.flatMap(({ spiffeId, folder, socket }) => [
     spiffeId,
     `  files         ${folder}`,
-    `  Workload API  ${socket}`,
+    `  Workload API  ${socket.uri}`,
     '',
   ]);
   return [
