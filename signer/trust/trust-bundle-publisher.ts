@@ -33,6 +33,13 @@ export type TrustBundlePublisher = ReturnType<typeof createTrustBundlePublisher>
 export const fieldManager = 'kubespiffe';
 
 /**
+ * The resourceVersion of an apply that may only create: no object has it, because the first write in etcd gets 2. If the
+ * object exists by then, the API server refuses the apply with 409. Without a resourceVersion it would change what another replica
+ * has just created, because all replicas are the same field manager. A POST would need a right that RBAC cannot limit to names.
+ */
+export const createOnly = '1';
+
+/**
  * Keeps ClusterTrustBundles in their desired state. Before each write the source is read live, so that an old view cannot
  * remove a root. A bundle is never deleted, and never written while the source is unknown or yields no bundle.
  */
@@ -81,7 +88,10 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds) {
     return undefined;
   }
 
-  /** @param known the bundle before the source was read: what another replica published since then is not overwritten. */
+  /**
+   * @param known the bundle before the source was read, or undefined for none. What another replica published since then is
+   * not overwritten.
+   */
   async function apply(
     { name, labels, annotations, annotationsAfter, signerName, trustBundle }: DesiredBundle,
     known: ObservedBundle | undefined,
@@ -99,7 +109,7 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds) {
         kind: 'ClusterTrustBundle',
         metadata: {
           ...{ name, labels, annotations: { ...annotations, ...annotationsAfter?.(known) } },
-          ...(known && { resourceVersion: known.resourceVersion }),
+          resourceVersion: known?.resourceVersion ?? createOnly,
         },
         spec: { signerName, trustBundle },
       },

@@ -161,12 +161,13 @@ describe('the trust bundle before the signature', () => {
     await signer.ready();
   });
 
-  it('a delayed write does not replace a newer bundle', async () => {
+  /** Holds the next write of the bundle, and publishes a newer one meanwhile, as another replica would. */
+  async function isOvertaken(id: string, cause: () => Promise<void>, expected: number): Promise<void> {
     const held = proxy.add({ ...published, fault: { kind: 'delay', ms: 2_000 }, times: 1 });
     proxy.forget();
-    await add('fourth', 'trusted');
+    await cause();
     await waitFor('the write to be held up', () => held.hits() === 1);
-    await add('fifth', 'trusted');
+    await add(id, 'trusted');
     const compiled = compilePool(pool, pool.trustDomain);
     assert.ok(compiled.ok);
     const { roots, trustDomain } = compiled.pool;
@@ -189,7 +190,7 @@ describe('the trust bundle before the signature', () => {
       },
       { contentType: 'application/apply-patch+yaml' },
     );
-    assert.equal(newer.status, 200);
+    assert.equal(newer.status, expected);
     const outcome = await waitFor('the late write', () =>
       proxy.requests.find(
         ({ method, path, status }) =>
@@ -201,7 +202,13 @@ describe('the trust bundle before the signature', () => {
     const now = await bundle();
     assert.deepEqual(rootsOf(now), rootsIn(pool));
     assert.equal(now?.metadata.resourceVersion, newer.body.metadata.resourceVersion);
-  });
+  }
+
+  it('a delayed write does not replace a newer bundle', () =>
+    isOvertaken('fifth', () => add('fourth', 'trusted'), 200));
+
+  it('a delayed first write does not replace a bundle that was created meanwhile', () =>
+    isOvertaken('created', deleteBundle, 201));
 
   it('a root in preview is only in the preview bundle, beside the live roots', async () => {
     const preview = `${bundlePath}-preview`;

@@ -43,6 +43,8 @@ interface Scene {
   isWatched: boolean;
   /** What the API server says to a write. */
   answer: Answer;
+  /** The live bundle of the API server that the watch does not show yet. */
+  hidden: ObservedBundle | undefined;
   /** What this replica remembers, and what a live read gives. */
   remembered: Pool;
   live: Awaited<ReturnType<PoolView['readLive']>>;
@@ -101,6 +103,7 @@ describe('the publisher of trust bundles', () => {
       time,
       isWatched: true,
       answer: { status: 200 },
+      hidden: undefined,
       remembered: older,
       live: { ok: true, pool: older },
       written: [],
@@ -113,7 +116,9 @@ describe('the publisher of trust bundles', () => {
     api.answer = (request) => {
       assert.equal(request.method, 'PATCH');
       const body = request.body as ClusterTrustBundle;
-      const { name } = body.metadata;
+      const { name, resourceVersion } = body.metadata;
+      if (name === scene.hidden?.name && (resourceVersion ?? hiddenVersion) !== hiddenVersion)
+        return conflict;
       (name === bundleName ? scene.written : scene.previews).push(body);
       if (scene.isWatched && scene.answer === taken) published.set(name, toObservedBundle(body));
       return scene.answer;
@@ -127,6 +132,8 @@ describe('the publisher of trust bundles', () => {
     await running;
   }
   const taken: Answer = { status: 200 };
+  const conflict: Answer = { status: 409, body: { kind: 'Status', reason: 'Conflict' } };
+  const hiddenVersion = '7';
   const rootsOf = (wire: ClusterTrustBundle | undefined) => wire && toObservedBundle(wire).roots;
   const fingerprints = (pool: Pool) => new Set(pool.roots.map(({ sha256Hex }) => sha256Hex));
   const activeRoot = (pool: Pool) => pool.active?.root ?? assert.fail('it has an active authority');
@@ -194,6 +201,34 @@ describe('the publisher of trust bundles', () => {
       scene.published.delete(bundleName);
       await scene.time.advance(2_000);
       assert.deepEqual(rootsOf(scene.written.at(-1)), fingerprints(newer));
+    }));
+
+  it('the publisher overwrites no bundle that another replica created after this one saw none', () =>
+    withPublisher(0, async (scene) => {
+      scene.remembered = newer;
+      scene.live = { ok: true, pool: newer };
+      await scene.look();
+      await scene.time.advance(2_000);
+      const created = {
+        ...scene.published.get(bundleName),
+        resourceVersion: hiddenVersion,
+      } as ObservedBundle;
+      assert.deepEqual(created.roots, fingerprints(newer));
+      const count = scene.written.length;
+      scene.hidden = created;
+      scene.remembered = older;
+      scene.live = { ok: true, pool: older };
+      scene.published.delete(bundleName);
+      await scene.time.advance(10_000);
+      assert.equal(scene.written.length, count);
+      assert.match(scene.visibility.problem() ?? '', /the bundle is missing: .*409/);
+
+      scene.remembered = newer;
+      scene.live = { ok: true, pool: newer };
+      scene.published.set(bundleName, created);
+      await scene.time.advance(60_000);
+      assert.equal(scene.written.length, count);
+      assert.equal(scene.visibility.problem(), undefined);
     }));
 
   it('the publisher leaves a bundle unchanged that equals the current Secret, although its own view is older', () =>
