@@ -85,6 +85,9 @@ export const workloadApi: AddCommand = (parent, terminal) =>
       const stopping = abortAtSignal();
       try {
         await serve(terminal, options, stopping.signal);
+      } catch (error) {
+        // Ended while it waited for the volume.
+        if (!stopping.signal.aborted) throw error;
       } finally {
         stopping.abort();
       }

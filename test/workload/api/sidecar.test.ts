@@ -220,6 +220,14 @@ describe('kubespiffe workload-api', () => {
     });
   });
 
+  it('kubespiffe workload-api ends at SIGTERM without an error while it waits for the volume', async () => {
+    await serving(['--credentials', newVolume(folder, {})], async ({ child }) => {
+      await waitFor('the warning', () => /^warning: /m.test(child.lastLines()), { needs: [child] });
+      await child.stop();
+      assert.match(child.lastLines(), /^warning: .*$/);
+    });
+  });
+
   it('kubespiffe workload-api keeps the last good certificate when the volume breaks, and reports that', async () => {
     const volume = await volumeOf(webId);
     await serving(['--credentials', volume], async ({ uri, child }) => {
