@@ -35,7 +35,7 @@ const longestMs = 2 ** 31 - 1;
 /**
  * Writes the files, again after each change, and lets programs reload them; or, where it is to run once, writes them and ends.
  *
- * @throws KubespiffeError the last problem, where all files cannot be written once; CONFIG_INVALID for a health port that is in use.
+ * @throws KubespiffeError the last problem, where all files are not written once in time or before the signal; CONFIG_INVALID for a health port that is in use.
  */
 export async function runHelper(config: HelperConfig, needs: HelperNeeds): Promise<void> {
   const ended = new AbortController();
@@ -52,6 +52,7 @@ async function run(config: HelperConfig, needs: HelperNeeds): Promise<void> {
   const state: HelperState = { isWritten: false };
   let woken = new AbortController();
   let warned: string | undefined;
+  let last: KubespiffeError | undefined;
   if (config.health && !config.once) {
     // Loaded only here, as HTTPS for tokens: each costs megabytes in every pod.
     const { serveHealth } = await import('./health.ts');
@@ -69,9 +70,10 @@ async function run(config: HelperConfig, needs: HelperNeeds): Promise<void> {
       state.problem = undefined;
       warned = undefined;
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted) break;
       const problem =
         error instanceof KubespiffeError ? error : new KubespiffeError('FILE_UNWRITABLE', messageOf(error));
+      last = problem;
       if (config.once && performance.now() > deadline) throw problem;
       const isEarly = problem.code === 'RELOAD_FAILED' && failures < patientTries;
       if (!isEarly && problem.message !== warned) warn(problem);
@@ -83,6 +85,9 @@ async function run(config: HelperConfig, needs: HelperNeeds): Promise<void> {
     const until = AbortSignal.any([signal, woken.signal]);
     await pause(Math.min(delayMs, longestMs), undefined, { signal: until }).catch(() => undefined);
   }
+  // The containers that follow need the files, so an init container without them has failed.
+  if (config.once)
+    throw last ?? new KubespiffeError('FILE_UNWRITABLE', 'ended before the files were written');
 }
 
 /**

@@ -16,7 +16,7 @@ import { after, before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import type { KubespiffeError } from '../../../spiffe/errors.ts';
 import { parseConfig } from '../../../workload/helper/parse-config.ts';
-import { runHelper } from '../../../workload/helper/run.ts';
+import { type HelperNeeds, runHelper } from '../../../workload/helper/run.ts';
 import { freePorts } from '../../cluster/ports.ts';
 import { type Child, startChild, waitFor } from '../../cluster/process.ts';
 import { makeCa, type TestCa } from '../../spiffe/pki/authorities.ts';
@@ -57,6 +57,27 @@ ${more}`;
 }
 
 const warnings = (helper: Child) => helper.lastLines(100).match(/^warning: .*$/gm) ?? [];
+
+/** A configuration whose volume does not exist. */
+const unreadable = () =>
+  `source: { credentials: ${shop.folder}/none }\nfolder: ${shop.folder}/never\nfiles: [{ name: a, content: key }]`;
+
+/** How a helper that runs once ends, which writes nothing. */
+async function failureOfOnce({
+  onWarning,
+  ...more
+}: Partial<HelperNeeds> & { onWarning?: (stopping: AbortController) => void }): Promise<KubespiffeError> {
+  const { config } = await parseConfig('h', readFileSync(shop.config(unreadable()), 'utf8'));
+  const stopping = new AbortController();
+  const warn = () => onWarning?.(stopping);
+  const needs = { log: () => undefined, warn, env: {}, signal: stopping.signal, ...more };
+  const error: KubespiffeError = await runHelper({ ...config, once: true }, needs).then(
+    () => assert.fail('it ended well'),
+    (thrown) => thrown,
+  );
+  assert.equal(existsSync(join(shop.folder, 'never')), false);
+  return error;
+}
 
 describe('kubespiffe helper', () => {
   for (const [what, broken] of [
@@ -157,18 +178,29 @@ describe('kubespiffe helper', () => {
     }
   });
 
-  it('a helper that runs once ends with the reason if it cannot write in time', async () => {
-    const config = `source: { credentials: ${shop.folder}/none }\nfolder: ${shop.folder}/never\nfiles: [{ name: a, content: key }]`;
-    const { config: parsed } = await parseConfig('h', readFileSync(shop.config(config), 'utf8'));
-    const { signal } = new AbortController();
-    const needs = { log: () => undefined, warn: () => undefined, env: {}, signal, onceTimeoutMs: 100 };
-    const error: KubespiffeError = await runHelper({ ...parsed, once: true }, needs).then(
-      () => assert.fail('it ended well'),
-      (thrown) => thrown,
-    );
-    assert.equal(error.code, 'SVID_INVALID');
-    assert.match(error.message, /credentials\.pem in .*none: credentials\.pem cannot be read \(ENOENT\)/);
-    assert.equal(existsSync(join(shop.folder, 'never')), false);
+  const aborts: [string, (stopping: AbortController) => void][] = [
+    ['cannot write in time', () => undefined],
+    ['is stopped while it tries', (stopping) => stopping.abort()],
+  ];
+  for (const [what, onWarning] of aborts) {
+    it(`a helper that runs once ends with the reason if it ${what}`, async () => {
+      const error = await failureOfOnce({ onceTimeoutMs: 100, onWarning });
+      assert.equal(error.code, 'SVID_INVALID');
+      assert.match(error.message, /credentials\.pem in .*none: credentials\.pem cannot be read \(ENOENT\)/);
+    });
+  }
+
+  it('a helper that runs once fails if it is stopped before it tries', async () => {
+    const error = await failureOfOnce({ signal: AbortSignal.abort() });
+    assert.equal(error.message, 'ended before the files were written');
+  });
+
+  it('kubespiffe helper --once ends with 1 and the reason at SIGTERM if it wrote nothing', async () => {
+    const helper = shop.follow(`once: true\n${unreadable()}`);
+    await waitFor('the warning', () => warnings(helper).length > 0, { needs: [helper] });
+    await helper.stop();
+    assert.equal(await helper.exited, 'exit code 1');
+    assert.match(helper.lastLines(), /^error: .*credentials\.pem cannot be read/m);
   });
 
   it('the helper answers probes while another client keeps many connections open', async () => {
