@@ -137,6 +137,7 @@ export function createSigner(profile: SignerProfile, common: Shared) {
     publication: createPublication(pool.current, shared.federated, {
       mark: bundles.mark,
       isMissing: bundles.informer.isMissing,
+      isRead: bundles.informer.store.isSynced,
     }),
     requests: requests as Pick<Informer<unknown>, 'versions' | 'isMissing'>,
     bundles: bundles.informer,

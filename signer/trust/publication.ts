@@ -84,7 +84,12 @@ const contentOf = (pool: Pool, siblings: Siblings): string =>
 export function createPublication(
   pool: () => Pool | undefined,
   federated: FederationView,
-  live: { readonly mark: () => PoolMark | undefined; readonly isMissing: () => boolean },
+  live: {
+    readonly mark: () => PoolMark | undefined;
+    readonly isMissing: () => boolean;
+    /** Whether the ClusterTrustBundles are read: before that, a higher sequence may be recorded there. */
+    readonly isRead: () => boolean;
+  },
 ): PublicationView {
   let last: Publication | undefined;
   // Without ClusterTrustBundles there is no place for the sequence, so the pool is published alone.
@@ -93,7 +98,7 @@ export function createPublication(
   function publication(): Publication | undefined {
     const current = pool();
     const others = siblings();
-    if (!current || !others) return current && last;
+    if (!current || !others || !live.isRead()) return current && last;
     const recorded = live.isMissing() ? undefined : live.mark();
     const next = nextBundleMark(current, others, recorded);
     if (next !== recorded) return last;
@@ -109,6 +114,7 @@ export function createPublication(
       if (publication()) return undefined;
       if (!pool()) return 'the pool was not read yet';
       if (!siblings()) return 'the FederatedTrustDomains were not read yet';
+      if (!live.isRead()) return 'the ClusterTrustBundles were not read yet';
       return 'the sequence of the bundle is not in its ClusterTrustBundle yet';
     },
   };
@@ -116,5 +122,9 @@ export function createPublication(
 
 /** The publication of a pool alone. */
 export function publicationOf(pool: () => Pool | undefined): PublicationView {
-  return createPublication(pool, withoutFederation, { mark: () => undefined, isMissing: () => true });
+  return createPublication(pool, withoutFederation, {
+    mark: () => undefined,
+    isMissing: () => true,
+    isRead: () => true,
+  });
 }

@@ -29,6 +29,7 @@ describe('what is published for a trust domain', () => {
     const publication = createPublication(() => pool, withoutFederation, {
       mark: () => undefined,
       isMissing: () => false,
+      isRead: () => true,
     });
     assert.equal(publication.current()?.sequence, 7);
     assert.equal(publication.current(), publication.current(), 'it is made once');
@@ -37,16 +38,31 @@ describe('what is published for a trust domain', () => {
 
   it('the publication is only the pool if no ClusterTrustBundles are served', () => {
     const federated = { ...withoutFederation, siblings: () => siblingsOf('other') };
-    const live = { mark: () => undefined, isMissing: () => true };
+    const live = { mark: () => undefined, isMissing: () => true, isRead: () => true };
     assert.equal(createPublication(() => poolOf(7), federated, live).current()?.siblings, noSiblings);
   });
 
+  it('the publication waits for the live bundle, which may have a higher sequence than the pool', () => {
+    const pool = poolOf(7);
+    const bundles = createStore<ObservedBundle>({ time: realTime });
+    const { current } = createPublication(() => pool, withoutFederation, {
+      mark: followBundleMark(bundles, 'live'),
+      isMissing: () => false,
+      isRead: bundles.isSynced,
+    });
+    assert.equal(current(), undefined);
+    // There were other clusters once.
+    const mark = nextBundleMark(pool, noSiblings, { sequence: 1_000_010, content: 'older' });
+    bundles.replace([['live', bundleWith(bundleMark.annotationsOf(mark ?? assert.fail()))]]);
+    assert.equal(current()?.sequence, 1_000_011);
+  });
+
   it('the publication says what is missing while there is none', () => {
-    const seen: { pool?: Pool; siblings?: Siblings; mark?: PoolMark } = {};
+    const seen: { pool?: Pool; siblings?: Siblings; isRead?: boolean; mark?: PoolMark } = {};
     const { current, problem } = createPublication(
       () => seen.pool,
       { ...withoutFederation, siblings: () => seen.siblings },
-      { mark: () => seen.mark, isMissing: () => false },
+      { mark: () => seen.mark, isMissing: () => false, isRead: () => seen.isRead ?? false },
     );
     const none = () => assert.equal(current(), undefined);
     none();
@@ -55,6 +71,9 @@ describe('what is published for a trust domain', () => {
     none();
     assert.equal(problem(), 'the FederatedTrustDomains were not read yet');
     seen.siblings = siblingsOf('other');
+    none();
+    assert.equal(problem(), 'the ClusterTrustBundles were not read yet');
+    seen.isRead = true;
     none();
     assert.equal(problem(), 'the sequence of the bundle is not in its ClusterTrustBundle yet');
     seen.mark = nextBundleMark(seen.pool, seen.siblings, undefined) ?? assert.fail();
@@ -127,7 +146,7 @@ describe('what is published for a trust domain', () => {
             read: createPublication(
               () => seen.pool,
               { ...withoutFederation, siblings: () => seen.siblings },
-              { mark, isMissing: () => false },
+              { mark, isMissing: () => false, isRead: () => true },
             ),
           };
         };

@@ -151,7 +151,7 @@ describe('the bundles of a caller', () => {
       const publication = createPublication(
         () => whole,
         { siblings: federated.siblings, peers: federated.roots, onChange: () => undefined },
-        { mark: () => undefined, isMissing: () => isMissing },
+        { mark: () => undefined, isMissing: () => isMissing, isRead: () => true },
       );
       const early = createBundles({ ...settings, trustDomain, publication, peers: federated.documents });
       const refusalOf = (answer: Checked<PublishedDocument>) =>
