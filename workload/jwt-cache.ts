@@ -37,6 +37,8 @@ interface Known {
   readonly receivedAt: number;
   /** When a new one is asked for, in milliseconds since the epoch. */
   readonly renewAt: number;
+  /** Why the last request failed: it is emitted once, until one succeeds. */
+  readonly problem?: string;
 }
 
 const maxAudiences = 1_000;
@@ -78,8 +80,9 @@ export function cacheTokens(
       const problem =
         error instanceof KubespiffeError ? error : new KubespiffeError('TOKEN_REFUSED', messageOf(error));
       if (!last || now() >= last.svid.expiresAt * 1000) throw problem;
-      known.set(name, { ...last, receivedAt: now(), renewAt: now() + retryMs });
-      events.emit('problem', problem);
+      const { message } = problem;
+      known.set(name, { ...last, receivedAt: now(), renewAt: now() + retryMs, problem: message });
+      if (message !== last.problem) events.emit('problem', problem);
       return last.svid;
     }
   };

@@ -428,6 +428,9 @@ describe('JwtSource', () => {
     assert.equal(await tokens.get(audience), first);
     assert.deepEqual([asked.length, problems.length], [2, 1]);
     assert.match(problems[0] ?? '', /503.*later/);
+    skewMs = 206_000;
+    assert.equal(await tokens.get(audience), first);
+    assert.deepEqual([asked.length, problems.length], [3, 1], 'the same problem is not reported again');
     skewMs = 301_000;
     await assert.rejects(tokens.get(audience), { code: 'TOKEN_REFUSED' });
     answer = (wanted) => given(tokenFor(key, { aud: [wanted], exp: Math.floor(Date.now() / 1000) + 900 }));
