@@ -25,6 +25,11 @@ export interface JwtSource extends AsyncDisposable {
    * @throws KubespiffeError TOKEN_REFUSED where no token can be had, WORKLOAD_API_UNAVAILABLE where the Workload API gives none.
    */
   get(audience: string | readonly string[]): Promise<JwtSvid>;
+  /**
+   * When `get` will request a new token, in milliseconds since the epoch: after half of the lifetime of the known one, or 5 s after a
+   * failed request. Now, where no token is known.
+   */
+  renewAtMs(audience: string | readonly string[]): number;
   /** `update`: a new token was got. */
   readonly events: EventEmitter<SourceEvents>;
 }
@@ -44,6 +49,8 @@ interface Known {
 const maxAudiences = 1_000;
 /** After a failure, the issuer is left in peace for this long where a known token still works. */
 const retryMs = 5_000;
+
+const nameOf = (audience: Audience): string => JSON.stringify([audience].flat());
 
 /**
  * Makes a source of tokens that reuses each for half of its lifetime and asks once at a time for each set of audiences.
@@ -91,7 +98,7 @@ export function cacheTokens(
     events,
     async get(audience) {
       ended.throwIfAborted();
-      const name = JSON.stringify([audience].flat());
+      const name = nameOf(audience);
       const last = known.get(name);
       if (last && isFresh(last, now())) return last.svid;
       const open = asking.get(name);
@@ -100,6 +107,7 @@ export function cacheTokens(
       asking.set(name, asked);
       return asked;
     },
+    renewAtMs: (audience) => known.get(nameOf(audience))?.renewAt ?? now(),
     async [Symbol.asyncDispose]() {
       disposed.abort();
       await Promise.allSettled(asking.values());

@@ -81,9 +81,8 @@ async function readPassword(password: Password): Promise<string> {
 
 async function tokenOf({ tokens }: HelperSource, audience: readonly string[]): Promise<Rendered> {
   if (!tokens) throw new TypeError('a source without tokens');
-  const { token, expiresAt } = await tokens.get(audience);
-  // The source gives the same token for half of its lifetime.
-  return { bytes: token, renewAt: (Date.now() + expiresAt * 1_000) / 2 };
+  const { token } = await tokens.get(audience);
+  return { bytes: token, renewAt: tokens.renewAtMs(audience) };
 }
 
 function jwksOf({ jwtKeys }: TrustBundle): string {
