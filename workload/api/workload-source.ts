@@ -93,7 +93,7 @@ async function jwtSvidsOf(
   const { likely, others } = Object.groupBy(identities, ({ source }) =>
     source.svid.id.uri === wanted ? 'likely' : 'others',
   );
-  // When a registration has changed, tokens have the new name at once, but the certificate only after its renewal.
+  // When a registration has changed, new tokens have the new name at once, but the certificate only after its renewal.
   const found = (await ask(likely)).filter(isWanted);
   return found.length > 0 ? found : (await ask(others)).filter(isWanted);
 }
