@@ -47,7 +47,8 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds) {
   const { source, observed, log } = needs;
   const listeners: (() => void)[] = [];
   const keeper = createKeeper(needs, {
-    difference: (name) => (source.desired().ok ? difference(name, source.desired()) : undefined),
+    difference: (name) =>
+      source.desired().ok && observed.isSynced() ? difference(name, source.desired()) : undefined,
     repair,
     describe: (name) => ({ bundle: name }),
     concurrency: 4,
@@ -130,7 +131,8 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds) {
     onChange: (listener: () => void) => void listeners.push(listener),
     /** Keeps the bundles up to date until the signal is aborted. */
     run(signal: AbortSignal): Promise<void> {
-      lookAtDesired();
+      // A bundle is known to be missing only when those of the cluster are read.
+      void observed.synced.then(lookAtDesired);
       return keeper.run(signal);
     },
   };

@@ -71,10 +71,11 @@ describe('the publisher of trust bundles', () => {
     inPreview = compile(3, a, { ...b, state: 'preview' });
   });
 
-  async function withPublisher(rank: number, act: (scene: Scene) => Promise<void>): Promise<void> {
+  /** @param rank of this replica; `unread` for the first one while the bundles of the cluster are not read yet. */
+  async function withPublisher(rank: number | 'unread', act: (scene: Scene) => Promise<void>): Promise<void> {
     const time = createFakeTime();
     const published = createStore<ObservedBundle>({ time });
-    published.replace([]);
+    if (rank !== 'unread') published.replace([]);
     const api = createScriptedApi();
     let poolChanged = () => {};
     const view: Pick<PoolView, 'current' | 'readLive' | 'onChange'> = {
@@ -92,7 +93,7 @@ describe('the publisher of trust bundles', () => {
       transport: api.transport,
       servedVersion: () => 'v1',
       membership: onlyMember,
-      rankFor: () => rank,
+      rankFor: () => (rank === 'unread' ? 0 : rank),
       takeoverDelayMs: 1_000,
       time,
       log: { info: () => {}, warn: () => {} },
@@ -146,6 +147,15 @@ describe('the publisher of trust bundles', () => {
       await time.advance(120_000);
       assert.equal(written.length, 1);
       assert.equal(visibility.problem(), undefined);
+    }));
+
+  it('the publisher writes nothing before the bundles of the cluster are read', () =>
+    withPublisher('unread', async ({ written, published, time }) => {
+      await time.advance(10_000);
+      assert.equal(written.length, 0);
+      published.replace([]);
+      await settle();
+      assert.equal(written.length, 1);
     }));
 
   it('the publisher shows a root in preview only in the preview bundle, beside the live roots', () =>
