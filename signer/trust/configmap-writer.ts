@@ -9,7 +9,7 @@ import {
   rootsKey,
   toOptedIn,
 } from './roots-configmap.ts';
-import { fieldManager } from './trust-bundle-publisher.ts';
+import { createOnly, fieldManager } from './trust-bundle-publisher.ts';
 
 /**
  * The calls that change the ConfigMap of a namespace. They throw ApiStatusError and ApiConnectionError.
@@ -35,9 +35,9 @@ export function createConfigMapWriter(transport: Transport, name: string) {
         ...call,
         method: 'PATCH',
         path: pathOf(namespace),
-        // An observed ConfigMap is ours and is corrected by force. If none was observed, one may have just been created:
-        // without force, the API server refuses to change a key or label that another manager has set.
-        query: { fieldManager, force: String(known !== undefined) },
+        // An observed ConfigMap is ours, and is corrected. One that was not observed may have just been created, by
+        // another replica or by the owner of the namespace, and is not changed.
+        query: { fieldManager, force: 'true' },
         contentType: 'application/apply-patch+yaml',
         body: {
           apiVersion: 'v1',
@@ -46,7 +46,9 @@ export function createConfigMapWriter(transport: Transport, name: string) {
             name,
             namespace,
             labels,
-            ...(known && { uid: known.uid, resourceVersion: known.resourceVersion }),
+            ...(known
+              ? { uid: known.uid, resourceVersion: known.resourceVersion }
+              : { resourceVersion: createOnly }),
           },
           data: { [rootsKey]: pem, ...peers },
         },

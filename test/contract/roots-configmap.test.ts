@@ -4,7 +4,11 @@ import { after, before, describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { newPool, type PoolDocument } from '../../signer/authority/document.ts';
 import { compilePool } from '../../signer/authority/pool.ts';
+import { loadCredentials } from '../../signer/kube/credentials.ts';
+import { realTime } from '../../signer/kube/time.ts';
+import { createTransport } from '../../signer/kube/transport.ts';
 import type { ConfigMap } from '../../signer/kube/types.ts';
+import { createConfigMapWriter } from '../../signer/trust/configmap-writer.ts';
 import { bundleLabels } from '../../signer/trust/labels.ts';
 import { rootsPem } from '../../signer/trust/published-documents.ts';
 import { type ControlPlane, startControlPlane } from '../cluster/control-plane.ts';
@@ -184,6 +188,33 @@ describe('the roots as a ConfigMap', () => {
       await holds('late');
     });
   }
+
+  it('a late first write changes no ConfigMap that was created meanwhile, by a replica or by another owner', async () => {
+    const { kubeconfig } = controlPlane;
+    const credentials = await loadCredentials({ time: realTime, kubeconfig, env: {} });
+    const transport = createTransport({ time: realTime, credentials });
+    const writer = createConfigMapWriter(transport, 'raced-roots');
+    const path = '/api/v1/namespaces/default/configmaps';
+    const write = (pem: string) =>
+      writer.publish(
+        'default',
+        { labels: optedIn, pem, peers: {}, peersDigest: '', leftOut: new Map() },
+        undefined,
+        AbortSignal.timeout(10_000),
+      );
+    const data = async () => (await controlPlane.request('GET', `${path}/raced-roots`)).body.data;
+    try {
+      await write('newer');
+      await assert.rejects(write('older'), { status: 409 });
+      assert.deepEqual(await data(), { 'roots.pem': 'newer' });
+      await controlPlane.request('DELETE', `${path}/raced-roots`);
+      await create(controlPlane, path, { metadata: { name: 'raced-roots' }, data: { 'note.txt': 'keep' } });
+      await assert.rejects(write('older'), { status: 409 });
+      assert.deepEqual(await data(), { 'note.txt': 'keep' });
+    } finally {
+      await transport.close();
+    }
+  });
 
   describe('a ConfigMap of that name that the signer did not make', () => {
     const theirs = { data: { 'roots.pem': 'their own', 'note.txt': 'keep' } };
