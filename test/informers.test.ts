@@ -59,7 +59,7 @@ const registration = {
   status: { observedGeneration: 3, conditions: [condition], failures: [{ pod: 'shop/web-0' }] },
 };
 
-const requests = requestsOf('kubespiffe.io/spiffe');
+const requests = requestsOf('kubespiffe.io/spiffe', undefined);
 const resources: [
   name: string,
   spec: Pick<InformerSpec<never, unknown, 'v1'>, 'fields' | 'project'>,

@@ -6,7 +6,7 @@ import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { CertificatesVersion } from '../kube/types.ts';
 import { type Decision, decideOnPod, decideOnRequest, wait } from './decide.ts';
-import { type OpenRequest, readRequestKey, requestFields, toCertificateRequest } from './request.ts';
+import { keyInSpec, type OpenRequest, readRequestKey, requestFields, terminalCondition } from './request.ts';
 import { readLive } from './status.ts';
 
 export interface ConsiderNeeds {
@@ -46,7 +46,8 @@ export function hidesItsKey(request: OpenRequest): boolean {
 
 /**
  * A kubelet of 1.35 sends its key in a field that v1 does not have: read through v1 its request shows no key.
- * Where v1beta1 is served as well, such a request is read once more through it (KEP-4317, version skew).
+ * Where v1beta1 is served as well, such a request is read once more through it (KEP-4317, version skew). Only the key is
+ * taken: v1 shows everything else, and the informer has read that with what the signer knows.
  *
  * @returns the request with its key, or what to do without it; undefined if it is gone or answered.
  */
@@ -58,9 +59,14 @@ async function readThroughBeta(
   const version = 'v1beta1';
   if (!servedVersions().includes(version)) return wait('KeyNotVisible', 'v1');
   try {
-    const wire = await readLive(transport, { ...request, version }, requestFields, signal);
-    const again = toCertificateRequest(wire, version);
-    return again.uid === request.uid && again.answered === undefined ? again : undefined;
+    const { metadata, spec, status } = await readLive(
+      transport,
+      { ...request, version },
+      requestFields,
+      signal,
+    );
+    if (metadata.uid !== request.uid || terminalCondition(status?.conditions)) return undefined;
+    return { ...request, version, key: keyInSpec(spec) };
   } catch (error) {
     if (isNotFoundOfObject(error)) return undefined;
     return wait('KeyNotVisible', `v1, and reading it through v1beta1 failed (${messageOf(error)})`);

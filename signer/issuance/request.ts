@@ -98,11 +98,13 @@ export function terminalCondition(conditions: readonly Condition[] | undefined):
 /**
  * Projects an object of the API server to what we keep of it. Total: the API server has validated the object. The
  * version is a parameter, because the items of a list do not carry it.
+ *
+ * @param known the annotations that the signer knows; undefined if it knows none.
  */
 export function toCertificateRequest(
   wire: WireRequest,
   version: CertificatesVersion,
-  known: KnownAnnotations = {},
+  known: KnownAnnotations | undefined,
 ): CertificateRequest {
   const { metadata, spec } = wire;
   const { name, uid = '', namespace = '' } = metadata;
@@ -122,8 +124,8 @@ export function toCertificateRequest(
     nodeName: spec.nodeName,
     nodeUID: spec.nodeUID,
     maxExpirationSeconds: spec.maxExpirationSeconds ?? defaultExpirationSeconds,
-    key: keyOf(spec),
-    ...readAnnotations(spec.unverifiedUserAnnotations, known),
+    key: keyInSpec(spec),
+    ...readAnnotations(spec.unverifiedUserAnnotations, known ?? {}),
     createdAtMs: Date.parse(metadata.creationTimestamp ?? ''),
   };
 }
@@ -154,7 +156,8 @@ function annotationProblem(key: string, value: string, known: KnownAnnotations):
   return `${JSON.stringify(key)} is not known; this signer accepts ${accepted}`;
 }
 
-function keyOf({ stubPKCS10Request, pkixPublicKey }: PodCertificateRequest['spec']): RequestKey {
+/** Where the public key is in the spec as one version of the API shows it. */
+export function keyInSpec({ stubPKCS10Request, pkixPublicKey }: PodCertificateRequest['spec']): RequestKey {
   if (stubPKCS10Request && pkixPublicKey) return { form: 'both' };
   if (stubPKCS10Request) return { form: 'pkcs10', base64: stubPKCS10Request };
   return pkixPublicKey ? { form: 'spki', base64: pkixPublicKey } : { form: 'none' };
@@ -166,7 +169,7 @@ function keyOf({ stubPKCS10Request, pkixPublicKey }: PodCertificateRequest['spec
  */
 export function requestsOf(
   signerName: string,
-  known?: KnownAnnotations,
+  known: KnownAnnotations | undefined,
 ): InformerSpec<WireRequest, CertificateRequest, CertificatesVersion> {
   return {
     resource: podCertificateRequests,

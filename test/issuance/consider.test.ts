@@ -15,6 +15,8 @@ const readable = anOpenRequest({ key: { form: 'spki', base64 } });
 /** As v1 shows the request of a kubelet that is older than the field. */
 const withoutKey = anOpenRequest({ key: { form: 'none' } });
 
+const annotations = { 'kubespiffe.io/registration': 'web' };
+
 const podPath = '/api/v1/namespaces/shop/pods/web-0';
 const betaPath = '/apis/certificates.k8s.io/v1beta1/namespaces/shop/podcertificaterequests/req-1';
 
@@ -29,7 +31,7 @@ const livePod: Answer = {
     spec: { nodeName: 'node-1', serviceAccountName: 'web' },
   },
 };
-const throughBeta = (uid = withoutKey.uid, conditions: object[] = []): Answer => ({
+const throughBeta = ({ uid = withoutKey.uid, conditions = [] as object[], spec = {} } = {}): Answer => ({
   status: 200,
   body: {
     metadata: { uid, namespace: 'shop', name: 'req-1' },
@@ -40,6 +42,7 @@ const throughBeta = (uid = withoutKey.uid, conditions: object[] = []): Answer =>
       serviceAccountName: 'web',
       nodeName: 'node-1',
       pkixPublicKey: base64,
+      ...spec,
     },
     status: { conditions },
   },
@@ -106,6 +109,23 @@ const rows: readonly Row[] = [
     reads: [betaPath],
   },
   {
+    name: 'a request that v1 shows without its key, with an annotation that the signer knows',
+    request: { ...withoutKey, annotations },
+    cached: aPod(),
+    served: ['v1', 'v1beta1'],
+    server: { [betaPath]: throughBeta({ spec: { unverifiedUserAnnotations: annotations } }) },
+    expected: 'issue',
+    reads: [betaPath],
+  },
+  {
+    name: 'a request that v1 shows without its key, with an annotation that the signer refuses',
+    request: { ...withoutKey, annotationProblem: 'a' },
+    served: ['v1', 'v1beta1'],
+    server: { [betaPath]: throughBeta({ spec: { unverifiedUserAnnotations: { a: 'b' } } }) },
+    expected: 'deny InvalidUnverifiedUserAnnotations',
+    reads: [betaPath],
+  },
+  {
     name: 'a request that v1 shows without its key, where v1beta1 is not served',
     request: withoutKey,
     cached: aPod(),
@@ -117,7 +137,7 @@ const rows: readonly Row[] = [
     request: withoutKey,
     cached: aPod(),
     served: ['v1', 'v1beta1'],
-    server: { [betaPath]: throughBeta('another') },
+    server: { [betaPath]: throughBeta({ uid: 'another' }) },
     expected: 'nothing',
     reads: [betaPath],
   },
@@ -126,7 +146,7 @@ const rows: readonly Row[] = [
     request: withoutKey,
     cached: aPod(),
     served: ['v1', 'v1beta1'],
-    server: { [betaPath]: throughBeta(withoutKey.uid, [{ type: 'Issued' }]) },
+    server: { [betaPath]: throughBeta({ conditions: [{ type: 'Issued' }] }) },
     expected: 'nothing',
     reads: [betaPath],
   },
@@ -164,6 +184,7 @@ describe('considering a request', () => {
       assert.equal('reason' in decision ? `${decision.kind} ${decision.reason}` : decision.kind, expected);
       if (decision.kind === 'issue') {
         assert.equal(decision.subject.display, 'spiffe://example.org/ns/shop/sa/web');
+        assert.deepEqual(read.annotations, request.annotations);
         assert.equal(read.version, reads.includes(betaPath) ? 'v1beta1' : 'v1');
       }
     });

@@ -16,7 +16,7 @@ function heapUsed(): number {
 }
 
 const signerName = 'kubespiffe.io/spiffe';
-const spec = requestsOf(signerName);
+const spec = requestsOf(signerName, undefined);
 
 /** A request that a replica has answered, as the API server sends it and the informer reads it. */
 function readAnswered(index: number): CertificateRequest {

@@ -25,11 +25,11 @@ const wire: PodCertificateRequest & { metadata: { managedFields?: object[] } } =
 };
 
 const withSpec = (spec: Partial<PodCertificateRequest['spec']>) =>
-  toCertificateRequest({ ...wire, spec: { ...wire.spec, ...spec } }, 'v1beta1');
+  toCertificateRequest({ ...wire, spec: { ...wire.spec, ...spec } }, 'v1beta1', undefined);
 
 describe('a PodCertificateRequest as we keep it', () => {
   it('a PodCertificateRequest has one form for both API versions', () => {
-    const request = toCertificateRequest(wire, 'v1');
+    const request = toCertificateRequest(wire, 'v1', undefined);
     assert.partialDeepStrictEqual(request, {
       uid: 'request-uid',
       namespace: 'shop',
@@ -66,7 +66,7 @@ describe('a PodCertificateRequest as we keep it', () => {
 
   it('the default of the API is used if maxExpirationSeconds is not shown', () => {
     const { maxExpirationSeconds: _, ...spec } = wire.spec;
-    assert.partialDeepStrictEqual(toCertificateRequest({ ...wire, spec }, 'v1'), {
+    assert.partialDeepStrictEqual(toCertificateRequest({ ...wire, spec }, 'v1', undefined), {
       maxExpirationSeconds: 86_400,
     });
   });
@@ -113,6 +113,7 @@ describe('a PodCertificateRequest as we keep it', () => {
         },
       },
       'v1',
+      undefined,
     );
     assert.deepEqual(answered, {
       uid: 'request-uid',

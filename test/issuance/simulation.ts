@@ -111,7 +111,7 @@ export function createSimulation(pool: Secret) {
     const read = {
       requests: (name: string) => {
         const wire = requests.get(name);
-        return wire && toCertificateRequest(wire, 'v1');
+        return wire && toCertificateRequest(wire, 'v1', undefined);
       },
       pods: (name: string) => {
         const wire = pods.get(name);
