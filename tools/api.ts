@@ -3,6 +3,7 @@ import type { PoolDocument } from '../signer/authority/document.ts';
 import type { PoolPlace } from '../signer/authority/pool-secret.ts';
 import { writePool } from '../signer/authority/pool-writer.ts';
 import { ApiConnectionError, ApiStatusError } from '../signer/kube/api-error.ts';
+import type { Credentials } from '../signer/kube/credentials.ts';
 import { realTime } from '../signer/kube/time.ts';
 import type { Transport } from '../signer/kube/transport.ts';
 import type { Secret } from '../signer/kube/types.ts';
@@ -23,29 +24,28 @@ export function withCluster(command: Command): Command {
 }
 
 /**
+ * The API server of each command that runs. A command with --wait connects again and again, for days, and the current
+ * context of the kubeconfig may be that of another cluster by then.
+ */
+const credentialsOf = new WeakMap<Terminal, Promise<Credentials>>();
+
+/**
  * Talks to the API server for as long as `use` runs, which gets the namespace of the context, if it has one.
+ * Every call of one command reaches the server of the first call.
  * @param options role: that grants all of it, for the hint where a right is missing.
  * @throws CliError with a hint for what commonly goes wrong.
  */
 export async function withApi<T>(
-  { kubeconfig, context, role }: ClusterOptions & { readonly role?: string },
+  { role, ...cluster }: ClusterOptions & { readonly role?: string },
   terminal: Terminal,
   use: (transport: Transport, contextNamespace: string | undefined) => Promise<T>,
 ): Promise<T> {
   // Most of what a command needs to load is this, and most commands do not need it.
-  const { loadCredentials } = await import('../signer/kube/credentials.ts');
   const { createTransport } = await import('../signer/kube/transport.ts');
   const { openOfAnyVersion } = await import('./http1.ts');
-  const credentials = await loadCredentials({
-    env: terminal.env,
-    time: realTime,
-    ...(kubeconfig === undefined ? {} : { kubeconfig }),
-    ...(context === undefined ? {} : { context }),
-  }).catch((error: unknown) => {
-    if (!(error instanceof KubespiffeError) || error.hint !== undefined) throw error;
-    const hint = 'give a kubeconfig that works with --kubeconfig FILE or in KUBECONFIG';
-    throw new CliError(error.code, error.message, hint, { cause: error });
-  });
+  const loading = credentialsOf.get(terminal) ?? loadOnce(cluster, terminal);
+  credentialsOf.set(terminal, loading);
+  const credentials = await loading;
   const transport = createTransport({
     ...{ credentials, time: realTime, open: openOfAnyVersion },
     userAgent: 'kubespiffe-cli',
@@ -56,6 +56,17 @@ export async function withApi<T>(
     throw withHint(error, credentials.server, role);
   } finally {
     await transport.close();
+  }
+}
+
+async function loadOnce({ kubeconfig, context }: ClusterOptions, { env }: Terminal): Promise<Credentials> {
+  const { loadCredentials } = await import('../signer/kube/credentials.ts');
+  try {
+    return await loadCredentials({ env, time: realTime, kubeconfig, context });
+  } catch (error) {
+    if (!(error instanceof KubespiffeError) || error.hint !== undefined) throw error;
+    const hint = 'give a kubeconfig that works with --kubeconfig FILE or in KUBECONFIG';
+    throw new CliError(error.code, error.message, hint, { cause: error });
   }
 }
 

@@ -71,7 +71,8 @@ export async function loadCredentials(sources: CredentialSources): Promise<Crede
 
   async function refresh(): Promise<void> {
     try {
-      if (isRefused) loaded = await load(sources);
+      // Another context may be current by now: its token is not for this server.
+      if (isRefused) loaded = await load({ ...sources, context: loaded.context });
       state = await loaded.read();
     } catch {
       // The file may be half replaced, or the exec plugin may fail for a moment. The last value may still be valid;
@@ -113,6 +114,8 @@ interface Material {
 
 interface Loaded {
   readonly origin: string;
+  /** Undefined for the ServiceAccount of a pod. */
+  readonly context: string | undefined;
   readonly server: URL;
   readonly namespace: string | undefined;
   readonly impersonation: Readonly<Record<string, string | string[]>>;
@@ -143,6 +146,7 @@ async function loadServiceAccount(sources: CredentialSources): Promise<Loaded> {
   const namespace = await readFile(path.join(folder, 'namespace'), 'utf8').catch(() => undefined);
   return {
     origin,
+    context: undefined,
     server,
     namespace: namespace?.trim(),
     impersonation: {},
@@ -158,7 +162,7 @@ async function loadFiles(files: readonly string[], sources: CredentialSources): 
   const origin = `kubeconfig ${files.join(path.delimiter)}`;
   const { env, signal, time } = sources;
   try {
-    const { cluster, namespace, ...choice } = await readKubeconfig(files, sources.context);
+    const { context, cluster, namespace, ...choice } = await readKubeconfig(files, sources.context);
     const server = serverUrl(cluster.server);
     // Like kubectl, send no credentials over plain http: such a server is usually `kubectl proxy`.
     const user = server.protocol === 'https:' ? choice.user : undefined;
@@ -193,7 +197,7 @@ async function loadFiles(files: readonly string[], sources: CredentialSources): 
     }
 
     const proxy = proxyOf(server, cluster.proxyUrl, env, origin);
-    return { origin, server, namespace, impersonation: impersonationHeaders(user), proxy, read };
+    return { origin, context, server, namespace, impersonation: impersonationHeaders(user), proxy, read };
   } catch (error) {
     throw unusable(origin, error);
   }

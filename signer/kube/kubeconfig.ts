@@ -44,6 +44,8 @@ export interface ExecConfig {
 
 /** What a context of the kubeconfig names. */
 export interface KubeconfigChoice {
+  /** The name of the context. */
+  readonly context: string;
   readonly namespace: string | undefined;
   readonly cluster: KubeconfigCluster;
   /** Undefined where the context names no user. */
@@ -126,6 +128,7 @@ function choose({ contexts, clusters, users }: Merged, name: string | undefined)
   const user = userName === undefined ? undefined : users.get(userName);
   if (userName !== undefined && !user) throw new Error(`user "${userName}" is not in it`);
   return {
+    context: name,
     namespace: text('namespace'),
     cluster: toCluster(cluster, `cluster "${clusterName}"`),
     user: user && toUser(user, `user "${userName}"`),

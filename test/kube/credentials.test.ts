@@ -130,6 +130,23 @@ describe('credentials', () => {
     assert.equal(await credentials.authorization(), 'Bearer 2');
   });
 
+  test('a refused token is replaced by that of the same context, also when another context is current', async () => {
+    const write = (current: string, token: string) =>
+      fileOf('switched', {
+        'current-context': current,
+        contexts: ['one', 'two'].map((name) => ({ name, context: { cluster: 'here', user: name } })),
+        users: [
+          { name: 'one', user: { token } },
+          { name: 'two', user: { token: 'for-another-cluster' } },
+        ],
+      });
+    const credentials = await load({ kubeconfig: await write('one', 'first') });
+    assert.equal(await credentials.authorization(), 'Bearer first');
+    await write('two', 'second');
+    credentials.invalidate();
+    assert.equal(await credentials.authorization(), 'Bearer second');
+  });
+
   test('the ID token of auth-provider oidc is sent', async () => {
     const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
     const token = `${part({ alg: 'none' })}.${part({ exp: 4_000_000_000 })}.x`;

@@ -12,6 +12,7 @@ import { longestCertificateSeconds } from '../../signer/authority/signed-until.t
 import type { AuthorityKind } from '../../signer/authority/states.ts';
 import { writablePool } from '../../signer/authority/transitions.ts';
 import { ApiStatusError } from '../../signer/kube/api-error.ts';
+import type { Secret } from '../../signer/kube/types.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
 import { savePool, serverClock, withApi, withCluster } from '../api.ts';
@@ -162,6 +163,26 @@ function isTaint(before: PoolDocument, { document }: Change): boolean {
   return tainted(document) > tainted(before);
 }
 
+/** The UID of the pool that a command read first. */
+const firstRead = new WeakMap<Terminal, string>();
+
+/**
+ * A command that waits decides by what it read before. The address of the API server may lead to another cluster by now, as
+ * that of `kubectl proxy` does.
+ *
+ * @throws CliError
+ */
+function requireSamePool(terminal: Terminal, { metadata: { namespace, name, uid } }: Secret): void {
+  if (uid === undefined) return;
+  const first = firstRead.get(terminal) ?? uid;
+  firstRead.set(terminal, first);
+  if (first === uid) return;
+  throw poolInvalid(
+    `Secret ${namespace}/${name} is another one than this command has read before, and was not changed`,
+    'it was deleted and made again, or the API server is that of another cluster now; check which, and run the command again',
+  );
+}
+
 function withPool<T>(
   options: ChangeOptions,
   terminal: Terminal,
@@ -175,6 +196,7 @@ function withPool<T>(
   return withApi(options, terminal, async (api) => {
     const clock = serverClock(api);
     const secret = await requireSecret(api, options);
+    requireSamePool(terminal, secret);
     const document = documentIn(secret);
     const { fingerprints, addedAt, kids, warnings } = await readClusterRoots(
       api,
