@@ -62,13 +62,14 @@ export async function follow<T>(
     const isNew = value !== undefined && value !== current && !ended.signal.aborted;
     if (!isNew) return problems;
     current = value;
-    events.emit('update');
+    callListeners(() => events.emit('update'));
     return problems;
   };
   const report = (problems: readonly KubespiffeError[]) => {
     const fresh = problems.filter(({ message }) => !reported.has(message));
     reported = new Set(problems.map(({ message }) => message));
-    if (!ended.signal.aborted) for (const problem of fresh) events.emit('problem', problem);
+    if (ended.signal.aborted) return;
+    for (const problem of fresh) callListeners(() => events.emit('problem', problem));
   };
   const readAgain = async () => {
     try {
@@ -76,11 +77,6 @@ export async function follow<T>(
         again = false;
         report(await readOnce());
       }
-    } catch (error) {
-      // A listener threw, which is an uncaught exception of the application. If that lives on, so does the source.
-      queueMicrotask(() => {
-        throw error;
-      });
     } finally {
       reading = undefined;
     }
@@ -117,6 +113,20 @@ export async function follow<T>(
       await reading;
     },
   };
+}
+
+/**
+ * Emits an event of a source. What a listener throws is an uncaught exception of the application, and not a failure of the source,
+ * which goes on if the application does.
+ */
+export function callListeners(emit: () => void): void {
+  try {
+    emit();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
 }
 
 /** Watches the folders that files are in, which does not keep the process alive. @param names of files as for `readFiles`. */

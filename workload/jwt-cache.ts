@@ -4,7 +4,7 @@ import { KubespiffeError, messageOf } from '../spiffe/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '../spiffe/id.ts';
 import { checkJwtSvid } from '../spiffe/jwt-clauses.ts';
 import { parseJwt } from '../spiffe/jwt-svid.ts';
-import type { SourceEvents, SourceOptions } from './follow.ts';
+import { callListeners, type SourceEvents, type SourceOptions } from './follow.ts';
 
 /**
  * A JWT-SVID of this workload. Only the token endpoint says which registration gave the name: from a Workload API,
@@ -76,7 +76,7 @@ export function cacheTokens(
     known.set(name, { svid, receivedAt, renewAt: (receivedAt + svid.expiresAt * 1000) / 2 });
     const [oldest] = known.keys();
     if (known.size > maxAudiences && oldest !== undefined) known.delete(oldest);
-    events.emit('update');
+    callListeners(() => events.emit('update'));
     return svid;
   };
   const renew = async (audience: Audience, name: string, last: Known | undefined): Promise<JwtSvid> => {
@@ -89,7 +89,7 @@ export function cacheTokens(
       if (!last || now() >= last.svid.expiresAt * 1000) throw problem;
       const { message } = problem;
       known.set(name, { ...last, receivedAt: now(), renewAt: now() + retryMs, problem: message });
-      if (message !== last.problem) events.emit('problem', problem);
+      if (message !== last.problem) callListeners(() => events.emit('problem', problem));
       return last.svid;
     }
   };

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { promisify } from 'node:util';
+import { jwtSvid, makeTrustDomain } from './api/workload.ts';
 
 const workload = join(import.meta.dirname, '../../workload');
 
@@ -38,6 +39,44 @@ for (const event of ['update', 'problem']) {
       await source[Symbol.asyncDispose]();
       console.log('disposed');`);
     assert.deepEqual(lines, ['uncaught exception: the listener failed', 'next value: true', 'disposed']);
+  });
+}
+
+for (const [event, given] of [
+  ['update', 'the new token'],
+  ['problem', 'the known token'],
+] as const) {
+  it(`a JwtSource gives ${given} after a listener for ${event} threw, which is no failure of the issuer`, async () => {
+    const domain = await makeTrustDomain('example.org');
+    const startMs = Date.now();
+    const claims = { sub: 'spiffe://example.org/web', aud: ['api'] };
+    const tokenUntil = (seconds: number) =>
+      jwtSvid(domain, { ...claims, exp: Math.floor(startMs / 1000) + seconds });
+    const answers = [tokenUntil(300), ...(event === 'update' ? [tokenUntil(900)] : [])];
+    const lines = await linesOf(`
+      import { once } from 'node:events';
+      const { cacheTokens } = await import('${workload}/jwt-cache.ts');
+      process.on('uncaughtException', ({ message }) => console.log('uncaught exception:', message));
+      const answers = ${JSON.stringify(answers)};
+      let requests = 0;
+      const ask = async () => {
+        const token = answers[requests];
+        requests += 1;
+        if (token === undefined) throw new Error('the issuer refuses');
+        return { token };
+      };
+      let nowMs = ${startMs};
+      const tokens = cacheTokens(ask, 'the issuer', { now: () => nowMs });
+      await tokens.get('api');
+      tokens.events.once('${event}', () => { throw new Error('the listener failed'); });
+      const uncaught = once(process, 'uncaughtException');
+      nowMs += 200_000;
+      const { token } = await tokens.get('api');
+      await uncaught;
+      console.log(token === answers[1] ? 'the new token' : 'the known token');
+      const again = await tokens.get('api');
+      console.log('the same again:', again.token === token, requests);`);
+    assert.deepEqual(lines, ['uncaught exception: the listener failed', given, 'the same again: true 2']);
   });
 }
 
