@@ -2,7 +2,7 @@ import type { Membership } from '../kube/membership.ts';
 import type { Store } from '../kube/store.ts';
 import type { Time } from '../kube/time.ts';
 import type { Metrics } from '../observe/metrics.ts';
-import { outcomes, type Reason, type WaitReason } from '../observe/reasons.ts';
+import { type Cannot, outcomes, type Reason, type WaitReason } from '../observe/reasons.ts';
 import { type Answer, type Attempt, type Attempts, answerWith } from './attempt.ts';
 import type { Decision } from './decide.ts';
 import type { Ownership } from './ownership.ts';
@@ -133,6 +133,12 @@ export function createNextStep(
     return wait(state, 'place', { reason: 'TooManyOpenRequests', detail: `${states.maxOpenOfPod} others` });
   }
 
+  /** It keeps no place among the open requests of its pod: an attacker could take all of them with such requests. */
+  function unguarded(state: RequestState, refusal: Cannot<WaitReason>): Next {
+    states.uncount(state);
+    return wait(state, 'signer', refusal);
+  }
+
   function wait(
     state: RequestState,
     what: WaitsFor,
@@ -162,5 +168,5 @@ export function createNextStep(
     state.reported = needs.report(outcome, state.reported);
   }
 
-  return { afterWrite, close, settleIfShown, drop, tooMany, wait, isShownOpen };
+  return { afterWrite, close, settleIfShown, drop, tooMany, unguarded, wait, isShownOpen };
 }

@@ -67,9 +67,9 @@ export function createReconcile(needs: ReconcileNeeds, onTaken: (keys: readonly 
     if (decision.kind === 'drop') return next.drop(state, decision);
     if (decision.kind === 'wait') return next.wait(state, 'facts', decision);
     if (decision.kind === 'issue') {
-      if (!states.count(state)) return next.tooMany(state);
       const unguarded = needs.guard.refusal(request);
-      if (unguarded) return next.wait(state, 'signer', unguarded);
+      if (unguarded) return next.unguarded(state, unguarded);
+      if (!states.count(state)) return next.tooMany(state);
     }
 
     const kept = attempts.toResend(state.attempt, decision);

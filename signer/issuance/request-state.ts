@@ -270,8 +270,8 @@ export function createRequestStates(needs: {
     /** Whether the pod has its number of open requests without this one. */
     isPodFull,
     /**
-     * Counts a request for its pod, once its facts were found to be those of the pod: false requests must not use up
-     * what a pod may have. @returns false if the pod has its number without it.
+     * Counts a request for its pod, once its facts were found to be those of the pod and it was believed to come from a
+     * node: other requests must not use up what a pod may have. @returns false if the pod has its number without it.
      */
     count(state: RequestState): boolean {
       if (isPodFull(state)) return false;
@@ -280,6 +280,7 @@ export function createRequestStates(needs: {
       openOfPod.set(state.request.podUID, (openOfPod.get(state.request.podUID) ?? 0) + 1);
       return true;
     },
+    uncount,
 
     /** How many requests wait for an answer, and for how long the oldest has, in milliseconds. */
     pending(): { readonly count: number; readonly oldestMs: number } {

@@ -323,6 +323,8 @@ export const badInput: readonly BadInput[] = [
       [controller, 'a pod has 64 requests considered, and the next one when one of those is gone'],
       [controller, 'a pod with many open requests does not delay the certificate of another pod'],
       [controller, 'only requests with the facts of a pod count towards the limit of the pod'],
+      [controller, 'only requests that are believed to come from a node count towards the limit of the pod'],
+      [controller, 'requests that are not believed any more give their places back to the pod'],
     ],
   },
   {

@@ -413,6 +413,30 @@ describe('a pod with many open requests', () => {
     assert.equal(lastReason('true'), 'Issued');
   });
 
+  it('only requests that are believed to come from a node count towards the limit of the pod', async () => {
+    await start();
+    replica.refusal = cannot('CreatedUnguarded', 'no policy');
+    for (let index = 0; index < 70; index += 1) {
+      await replica.see({ uid: `unguarded-${index}`, name: `unguarded-${index}` });
+    }
+    assert.equal(lastReason('unguarded-69'), 'CreatedUnguarded');
+    replica.refusal = undefined;
+    await replica.see({ uid: 'true', name: 'true' });
+    assert.equal(lastReason('true'), 'Issued');
+  });
+
+  it('requests that are not believed any more give their places back to the pod', async () => {
+    const { time } = await start();
+    await openRequests(64);
+    replica.refusal = cannot('CreatedUnguarded', 'no policy');
+    await time.advance(60_000);
+    assert.equal(lastReason('uid-63'), 'CreatedUnguarded');
+    replica.refusal = undefined;
+    replica.fate = () => 'through';
+    await replica.see({ uid: 'true', name: 'true' });
+    assert.equal(lastReason('true'), 'Issued');
+  });
+
   it('a pod gets all of its requests answered if each is answered before the next one', async () => {
     await start();
     for (let index = 0; index < 100; index += 1) {
