@@ -172,19 +172,17 @@ async function runReplica(
   /** What must be known before requests are answered. */
   const needed = [pods, ...signers.flatMap((signer) => signer.needed)];
   const synced = Promise.all(needed.map((informer) => informer.synced));
-  /** The same for callers of the endpoints. Requests do not wait for other trust domains. */
-  const served = [...needed, ...(federation?.needed ?? [])];
   const hasTokenEndpoint = config.endpoints?.token !== undefined;
   const assess = () => {
     const { defaultIdentity } = config;
     assessReadiness({
       ...{ health, hasTokenEndpoint, defaultIdentity },
-      ...{ permissions, guard, informers: served, signers, clock },
+      ...{ permissions, guard, informers: needed, signers, clock },
     });
     for (const each of [...signers, rotations]) each.look();
   };
   for (const source of [...signers, permissions, guard]) source.onChange(assess);
-  void Promise.all(served.map((informer) => informer.synced)).then(assess);
+  void synced.then(assess);
   const assessing = {
     async run(signal: AbortSignal) {
       while (!signal.aborted) {

@@ -36,7 +36,7 @@ export interface ReadinessNeeds {
   readonly hasTokenEndpoint: boolean;
   readonly guard: Pick<Guard, 'problem' | 'reason'>;
   readonly permissions: Pick<Permissions, 'problem'>;
-  /** What must be known before requests and callers are answered. */
+  /** What must be known before requests are answered. */
   readonly informers: readonly Pick<Informer<unknown>, 'spec' | 'store'>[];
   readonly signers: readonly Pick<Signer, 'profile' | 'requests' | 'pool' | 'visibility' | 'facts'>[];
   /** What a pod gets that no registration matches. */

@@ -41,8 +41,6 @@ export interface FederationNeeds extends InformerNeeds {
 export interface Federation {
   /** JSON of the bundles that are held, by trust domain; undefined while they are not known. The map is replaced when one changes. */
   readonly documents: () => ReadonlyMap<string, string> | undefined;
-  /** What must be known before callers may have these bundles. */
-  readonly needed: readonly Informer<unknown>[];
   /** Run as long as the replica does. */
   readonly parts: readonly { run(signal: AbortSignal): Promise<unknown> }[];
 }
@@ -69,7 +67,6 @@ export function createFederation(needs: FederationNeeds): Federation {
   metrics.beforeRender(() => setGauges(metrics, resources.store.values(), Math.floor(time.now() / 1000)));
   return {
     documents: peers.documents,
-    needed: [resources],
     parts: [
       resources,
       createTrustBundlePublisher({ ...common, source: peers }),

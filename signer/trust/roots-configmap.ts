@@ -6,7 +6,7 @@ import { type ConfigMap, metadataFields, type Namespace } from '../kube/types.ts
 import { fingerprintsOf } from './fingerprints.ts';
 import { bundleLabels, managedBy, trustDomainLabel } from './labels.ts';
 import { rootsPem } from './published-documents.ts';
-import { noSiblings, type Siblings } from './siblings.ts';
+import { noPeers, noSiblings, type Siblings } from './siblings.ts';
 
 /** A namespace with this label gets the roots. Its owner or an administrator sets it. */
 export const optInLabel = { key: 'kubespiffe.io/roots', value: 'true' } as const;
@@ -47,7 +47,7 @@ export interface RootSources {
  */
 export function desiredRoots(
   pool: Pool,
-  { siblings, peers }: Omit<RootSources, 'pool'> = { siblings: noSiblings, peers: new Map() },
+  { siblings, peers }: Omit<RootSources, 'pool'> = { siblings: noSiblings, peers: noPeers },
 ): Result<DesiredRoots> {
   const document = rootsPem(pool, siblings);
   if (!document) return failure('the pool has no root to publish');

@@ -8,6 +8,7 @@ import {
   published,
   spiffeBundleDocument,
 } from '../../trust/published-documents.ts';
+import { noPeers } from '../../trust/siblings.ts';
 import type { FederatedWith, FindFederatedWith } from '../svid/federated-with.ts';
 import { addDocumentRoute, documentSchema, sendDocument, whenRead } from './document-routes.ts';
 import type { Http } from './http.ts';
@@ -25,7 +26,7 @@ export interface BundlesNeeds {
 
 /** The bundles of this and of other trust domains, for callers that may get some of them. */
 export function createBundles({ trustDomain, publication, peers, refreshHintSeconds }: BundlesNeeds) {
-  const sources = pairOf(publication.current, () => peers() ?? none);
+  const sources = pairOf(publication.current, () => peers() ?? noPeers);
   const own = (current: Publication) => spiffeBundleDocument(current.pool, refreshHintSeconds, current);
   const maps = createServedByKey(sources, ([current, others], names) =>
     bundleMapDocument(trustDomain, own(current), chosen(others, names)),
@@ -54,14 +55,13 @@ export function createBundles({ trustDomain, publication, peers, refreshHintSeco
   };
 }
 
-const none: ReadonlyMap<string, string> = new Map();
 const unread = refuse('NotReady', 'the FederatedTrustDomains were not read yet');
 
 /** No trust domain has this name. */
 const everything = '*';
 
 /** Only the names that are held: a registration may name any, and each key is a document in memory. */
-function heldOf(names: readonly string[], held = none): string {
+function heldOf(names: readonly string[], held = noPeers): string {
   return [...new Set(names)]
     .filter((name) => held.has(name))
     .sort()
