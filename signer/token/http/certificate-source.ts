@@ -66,11 +66,12 @@ function createSource<C extends ServerCertificate>(
       while (!signal.aborted) {
         await pause(checkMs, signal);
         const found = await look(current);
+        if (found.ok && found.value !== current) {
+          current = found.value;
+          use(current);
+          onRenewed(current);
+        }
         looked(found.ok ? undefined : endOf(current, time.now() / 1000, found.reason));
-        if (!found.ok || found.value === current) continue;
-        current = found.value;
-        use(current);
-        onRenewed(current);
       }
     },
   };
