@@ -123,6 +123,7 @@ export function createTrustBundlePublisher(needs: TrustBundlePublisherNeeds) {
   return {
     /** What is wrong with the bundle of this name; undefined when nothing is. */
     problem(name: string): string | undefined {
+      if (!observed.isSynced()) return 'the ClusterTrustBundles are not read yet';
       const found = difference(name, source.desired());
       const failure = keeper.problem(name);
       return found && (failure === undefined ? found : `${found}: ${failure}`);

@@ -150,9 +150,10 @@ describe('the publisher of trust bundles', () => {
     }));
 
   it('the publisher writes nothing before the bundles of the cluster are read', () =>
-    withPublisher('unread', async ({ written, published, time }) => {
+    withPublisher('unread', async ({ written, published, time, visibility }) => {
       await time.advance(10_000);
       assert.equal(written.length, 0);
+      assert.equal(visibility.problem(), 'the ClusterTrustBundles are not read yet');
       published.replace([]);
       await settle();
       assert.equal(written.length, 1);
