@@ -40,6 +40,8 @@ export interface Deployment {
 }
 interface Container {
   name: string;
+  image: string;
+  imagePullPolicy?: string;
   command?: string[];
   args?: string[];
   envFrom?: { prefix?: string; configMapRef?: { name: string } }[];
@@ -71,6 +73,28 @@ export async function readSignerSettings(
   { signerDeployment, config: file }: SettingsOptions,
 ): Promise<SignerSettings> {
   if (file !== undefined) return readSettingsFile(terminal, file);
+  const instead = 'give its configuration with --config';
+  const { namespace, name, container, volumes } = await readSignerContainer(api, signerDeployment, instead);
+  const configMaps = configMapReader(api, namespace);
+  const loaded = await loadConfig({
+    argv: signerFlags(container) ?? [],
+    env: await environmentOf(container, { namespace, name }, configMaps),
+    readFile: (path) => readMounted(path, container, volumes, configMaps),
+  });
+  return settingsFrom(loaded, `Deployment ${signerDeployment}`);
+}
+
+/**
+ * The container of a Deployment that runs the signer. There may be others before it, such as a proxy.
+ *
+ * @param instead what else can be done where there is none, for the hint.
+ * @throws CliError
+ */
+export async function readSignerContainer(
+  api: Transport,
+  signerDeployment: string,
+  instead: string,
+): Promise<{ namespace: string; name: string; container: Container; volumes: readonly Volume[] }> {
   const [namespace = '', name = '', ...rest] = signerDeployment.split('/');
   if (name === '' || rest.length > 0) {
     const what = `--signer-deployment ${signerDeployment} does not name a Deployment`;
@@ -83,18 +107,10 @@ export async function readSignerSettings(
     const what = deployment
       ? `no container of the Deployment ${signerDeployment} runs \`kubespiffe signer\``
       : `there is no Deployment ${signerDeployment}`;
-    const hint =
-      'name the one of the signer with --signer-deployment, or give its configuration with --config';
+    const hint = `name the one of the signer with --signer-deployment, or ${instead}`;
     throw new CliError('CONFIG_INVALID', what, hint);
   }
-  const configMaps = configMapReader(api, namespace);
-  const volumes = deployment.spec.template.spec.volumes ?? [];
-  const loaded = await loadConfig({
-    argv: signerFlags(container) ?? [],
-    env: await environmentOf(container, { namespace, name }, configMaps),
-    readFile: (path) => readMounted(path, container, volumes, configMaps),
-  });
-  return settingsFrom(loaded, `Deployment ${signerDeployment}`);
+  return { namespace, name, container, volumes: deployment.spec.template.spec.volumes ?? [] };
 }
 
 /** The settings in a configuration file. @throws CliError where they are not valid. */

@@ -12,10 +12,10 @@ import type { Transport } from '../../signer/kube/transport.ts';
 import { printable } from '../../spiffe/pki/text.ts';
 import { withApi } from '../api.ts';
 import { get } from '../cluster/get.ts';
-import { usualDeployment } from '../cluster/signer-settings.ts';
+import { readSignerContainer, usualDeployment } from '../cluster/signer-settings.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
-import { CliError, poolInvalid, usageError } from '../errors.ts';
+import { CliError, poolInvalid } from '../errors.ts';
 import { type OutputOptions, outputOption, printObject } from '../output.ts';
 import { readClusterRoots } from '../pool/cluster-roots.ts';
 import { type KeyRefOptions, withNewKey, withPkcs11 } from '../pool/key-ref.ts';
@@ -117,22 +117,12 @@ async function inPreviewBundle(
   throw new CliError('BUNDLE_INVALID', what, 'check that the signer is ready; it publishes the bundle');
 }
 
-interface Deployment {
-  spec: { template: { spec: { containers: { name: string; image: string; imagePullPolicy?: string }[] } } };
-}
-
 async function imageOf(
   api: Transport,
   { signerDeployment, image }: Options,
 ): Promise<{ image: string; imagePullPolicy: string }> {
   if (image !== undefined) return { image, imagePullPolicy: 'IfNotPresent' };
-  const [namespace = '', name = ''] = signerDeployment.split('/');
-  const place = { group: 'apps', version: 'v1', resource: 'deployments', namespace, name };
-  const [container] = (await get<Deployment>(api, place))?.spec.template.spec.containers ?? [];
-  if (!container) {
-    const what = `there is no Deployment ${printable(signerDeployment)}`;
-    throw usageError(what, 'name that of the signer with --signer-deployment, or give --image');
-  }
+  const { container } = await readSignerContainer(api, signerDeployment, 'give --image');
   return { image: container.image, imagePullPolicy: container.imagePullPolicy ?? 'IfNotPresent' };
 }
 
