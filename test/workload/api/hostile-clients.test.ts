@@ -49,8 +49,11 @@ async function assertOthersAreServed(): Promise<void> {
   assert.ok('answer' in answer, JSON.stringify(answer));
 }
 
-async function withSession<T>(act: (session: ClientHttp2Session) => Promise<T>): Promise<T> {
-  const session = connectHttp2('http://localhost', { createConnection: () => connect(path()) });
+async function withSession<T>(
+  act: (session: ClientHttp2Session) => Promise<T>,
+  createConnection = () => connect(path()),
+): Promise<T> {
+  const session = connectHttp2('http://localhost', { createConnection });
   session.on('error', () => undefined);
   try {
     return await act(session);
@@ -232,24 +235,29 @@ describe('a client of the Workload API', () => {
       const [port = 0] = await freePorts(1);
       const at = transport === 'TCP' ? `tcp://127.0.0.1:${port}` : undefined;
       await using own = await serve({ source: workload.source }, at);
-      assert.ok('answer' in (await ask(own.client, 'FetchX509SVID')));
+      const open = () =>
+        at === undefined ? connect(own.uri.slice('unix://'.length)) : connect(port, '127.0.0.1');
       t.mock.timers.enable({ apis: ['setTimeout'] });
-      const socket = at === undefined ? connect(own.uri.slice('unix://'.length)) : connect(port, '127.0.0.1');
-      let isClosed = false;
-      socket.resume().on('close', () => {
-        isClosed = true;
-      });
-      await once(socket, 'connect');
-      for (let count = 0; count < 100 && !isClosed; count += 1) {
-        await setImmediate();
-        t.mock.timers.tick(10_000);
-      }
-      t.mock.timers.reset();
-      assert.ok(isClosed);
-      assert.ok(
-        'answer' in (await ask(own.client, 'FetchX509SVID')),
-        'one that sent the preface is connected',
-      );
+      await withSession(async (session) => {
+        const isAnswered = async () => {
+          const { http, grpcStatus } = await call(session, 'ValidateJWTSVID', framed(Buffer.alloc(0)));
+          return http === 200 && grpcStatus === status.INVALID_ARGUMENT;
+        };
+        assert.ok(await isAnswered());
+        const silent = open();
+        let isClosed = false;
+        silent.resume().on('close', () => {
+          isClosed = true;
+        });
+        await once(silent, 'connect');
+        for (let count = 0; count < 100 && !isClosed; count += 1) {
+          await setImmediate();
+          t.mock.timers.tick(10_000);
+        }
+        assert.ok(isClosed);
+        assert.deepEqual([session.closed, session.destroyed], [false, false]);
+        assert.ok(await isAnswered(), 'a client that sent the preface keeps its connection');
+      }, open);
     });
   }
 
