@@ -59,31 +59,41 @@ async function run(
   signal.throwIfAborted();
   // A group of its own, so that a shell does not leave behind what it has started.
   const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], detached: true });
+  const { promise: stopped, resolve: stop } = Promise.withResolvers<string>();
+  child.once('error', (error) => stop(messageOf(error)));
+  child.once('exit', (code, by) => stop(by === null ? `exit code ${code}` : `signal ${by}`));
   let isLate = false;
-  const end = () => endGroup(child.pid);
+  let problem: string | undefined;
+  const end = () => {
+    problem = endGroup(child.pid);
+    if (problem === undefined) return;
+    // The helper itself can still end.
+    child.unref();
+    stop(`it ${problem}`);
+  };
   const timer = setTimeout(() => {
     isLate = true;
     end();
   }, timeoutMs);
   signal.addEventListener('abort', end, { once: true });
-  const ended = await new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(messageOf(error)));
-    child.once('exit', (code, by) => resolve(by === null ? `exit code ${code}` : `signal ${by}`));
-  });
+  const ended = await stopped;
   clearTimeout(timer);
   signal.removeEventListener('abort', end);
   if (ended === 'exit code 0') return;
   const seconds = timeoutMs / 1000;
-  const reason = isLate ? `it took longer than ${seconds} s and was ended` : ended;
+  const reason = isLate ? `it took longer than ${seconds} s and ${problem ?? 'was ended'}` : ended;
   const hint = `see its own output; it may run for ${seconds} seconds`;
   throw new KubespiffeError('RELOAD_FAILED', `${program} failed: ${reason}`, { hint });
 }
 
-function endGroup(leader: number | undefined): void {
-  if (leader === undefined) return;
+/** @returns why it cannot be done: a command that has changed its user takes no signals from the helper (EPERM). */
+function endGroup(leader: number | undefined): string | undefined {
+  if (leader === undefined) return undefined;
   try {
     process.kill(-leader, 'SIGKILL');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ESRCH') return `cannot be ended (${code})`;
   }
+  return undefined;
 }

@@ -184,4 +184,41 @@ describe('a reload', () => {
       for (const pid of [shell, child]) await waitFor(`the end of ${pid}`, () => !isRunning(Number(pid)));
     });
   }
+
+  for (const [what, act, sentence] of [
+    ['takes too long', 'mock.timers.tick(1_000)', 'it took longer than 1 s and cannot be ended (EPERM)'],
+    ['runs when the helper ends', 'ending.abort()', 'it cannot be ended (EPERM)'],
+  ] as const) {
+    const skip = process.getuid?.() === 0 ? false : 'only root can change its user';
+    it(`a reload fails with a reason if a command that has changed its user ${what}`, { skip }, async () => {
+      const module = join(import.meta.dirname, '../../../workload/helper/reload.ts');
+      const code = `
+        import { once } from 'node:events';
+        import { mock } from 'node:test';
+        const { reload } = await import('${module}');
+        mock.timers.enable({ apis: ['setTimeout'] });
+        const ending = new AbortController();
+        process.once('SIGUSR2', () => ${act});
+        const command = ['setpriv', '--reuid=65534', '--clear-groups', 'sh', '-c', 'echo $$; exec sleep 600'];
+        const asked = reload({ signal: undefined, command }, 0, ending.signal, 1_000);
+        await asked.catch(({ message }) => console.log(message));`;
+      // Root without this right may end its own processes only, as any user.
+      const withoutKill = ['setpriv', '--bounding-set=-kill', '--inh-caps=-kill'];
+      const program = [...withoutKill, process.execPath, '--input-type=module', '-e', code];
+      const helper = startChild('helper', program, {
+        logFile: path(`unended-${what.replaceAll(/\W/g, '-')}`),
+      });
+      const pid = await waitFor('the command', () => /^\d+$/m.exec(helper.lastLines())?.[0], {
+        needs: [helper],
+      });
+      try {
+        process.kill(helper.pid, 'SIGUSR2');
+        assert.equal(await helper.exited, 'exit code 0', helper.lastLines());
+        assert.equal(helper.lastLines(), `${pid}\nsetpriv failed: ${sentence}`);
+        assert.ok(isRunning(Number(pid)));
+      } finally {
+        process.kill(Number(pid), 'SIGKILL');
+      }
+    });
+  }
 });
