@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 
-const prefaceLength = 24;
+/** Length of what each client of HTTP/2 sends first (RFC 9113 3.4), in bytes. */
+export const prefaceLength = 24;
 const frameHeaderLength = 9;
 const headersFrame = 1;
 const flags = { padded: 0x08, priority: 0x20 };

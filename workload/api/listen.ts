@@ -6,11 +6,9 @@ import { ServerCredentials } from '@grpc/grpc-js/build/src/server-credentials.js
 import { closeAtAbort } from '../../client/close-at-abort.ts';
 import type { EndpointAddress } from '../../client/endpoint-address.ts';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
-import { withValidAuthority } from './authority.ts';
+import { prefaceLength, withValidAuthority } from './authority.ts';
 
-/** Length of what each client of HTTP/2 sends at once (RFC 9113 3.4), in bytes. */
-const prefaceLength = 24;
-/** How long a connection may stay open without it, in milliseconds. */
+/** How long a connection may stay open without the preface of HTTP/2, in milliseconds. */
 const prefaceMs = 10_000;
 
 /**
