@@ -198,7 +198,7 @@ for (const [what, [values, complaint]] of Object.entries(needed)) {
 const refused: Record<string, [values: object, complaint: RegExp]> = {
   'a pool in another namespace': [
     { settings: { pool: 'elsewhere/kubespiffe-pool' } },
-    /the pool elsewhere\/kubespiffe-pool is not in the namespace of the release, kubespiffe/,
+    /the pool elsewhere\/kubespiffe-pool is not in the namespace of the release \(kubespiffe\), where the Role of the signer is/,
   ],
   'a setting that is given twice, with two values': [
     { settings: { maxLifetime: '12h', signers: { spiffe: { maxLifetime: '24h' } } } },

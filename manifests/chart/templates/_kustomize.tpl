@@ -19,7 +19,7 @@ A template can only return text, so these change the dictionary that they get.
 {{- with $setting }}
 {{- $place := splitList "/" . }}
 {{- if ne (first $place) $.root.Release.Namespace }}
-{{- fail (printf "the pool %s is not in the namespace of the release, %s: where the Role of the signer is" . $.root.Release.Namespace) }}
+{{- fail (printf "the pool %s is not in the namespace of the release (%s), where the Role of the signer is" . $.root.Release.Namespace) }}
 {{- end }}
 {{- $text = $text | replace $name (last $place) }}
 {{- end }}
