@@ -145,8 +145,7 @@ function keyProblem({
 }
 
 /**
- * The document that is kept and served: what was read, and nothing else. The same keys give the same text in
- * each order in which a publisher may have them.
+ * The document that is kept and served: what was read, and nothing else. The order of the keys does not change the text.
  */
 export function printForeignBundle({
   sequence,

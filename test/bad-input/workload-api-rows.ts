@@ -213,7 +213,7 @@ export const workloadApiBadInput: readonly BadInput[] = [
   },
   {
     input:
-      'to the Workload API: FetchJWTSVID: the SPIFFE ID of the certificate, when the registration has already another',
+      'to the Workload API: FetchJWTSVID: the SPIFFE ID of the certificate, after its registration has changed to another name',
     verdict: 'refused, status `PERMISSION_DENIED`',
     tests: [
       [

@@ -147,7 +147,7 @@ async function startSidecar(
   return { child, method: { uri, path: fetchX509Svid, request: new Uint8Array() } };
 }
 
-/** Whether a server listens: the file of a socket is there a moment before it takes connections. */
+/** Whether a server listens: the file of a socket exists a moment before it takes connections. */
 async function accepts(socket: string): Promise<true> {
   const connection = connect(socket);
   await once(connection, 'connect');

@@ -95,7 +95,10 @@ async function showOwn(
   await serve(terminal, port, ownAnswers({ from: folder, x509, jwt }, terminal.now));
 }
 
-/** Serves until SIGTERM or SIGINT. Without `admit`, the URL that is printed holds a secret. */
+/**
+ * Serves until SIGTERM, SIGINT or SIGHUP, or until its stdout is closed when it writes the URL. Without `admit`, that URL holds a
+ * secret.
+ */
 async function serve(
   terminal: Terminal,
   port: number,

@@ -21,8 +21,8 @@ export interface WorkloadSourceNeeds {
   /** Further bundles: those of federated trust domains, and the JWT keys of the own one. */
   readonly bundles: readonly BundleSource[];
   /**
-   * Opens what gives the JWT-SVIDs of a credential: at the start, and again when its certificate has another name. Undefined where
-   * the workload gets none.
+   * Opens what gives the JWT-SVIDs of a credential: at the first request, and again when its certificate has another name. Undefined
+   * where the workload gets none.
    */
   readonly tokensOf: ((credential: X509Source) => Tokens) | undefined;
   readonly onProblem: (problem: KubespiffeError) => void;

@@ -35,7 +35,8 @@ const longestMs = 2 ** 31 - 1;
 /**
  * Writes the files, again after each change, and lets programs reload them; or, where it is to run once, writes them and ends.
  *
- * @throws KubespiffeError the last problem, where all files are not written once in time or before the signal; CONFIG_INVALID for a health port that is in use.
+ * @throws KubespiffeError the last problem, if a helper that runs once could not write all files in time or was stopped before;
+ *   CONFIG_INVALID for a health port that is in use.
  */
 export async function runHelper(config: HelperConfig, needs: HelperNeeds): Promise<void> {
   const ended = new AbortController();
