@@ -20,7 +20,7 @@ const retryMs = { first: 1_000, most: 30_000 } as const;
  */
 type State =
   | { readonly kind: 'closed' }
-  | { readonly kind: 'opening'; readonly was: string | undefined }
+  | { readonly kind: 'opening'; readonly was: string | undefined; readonly giveUp: AbortController }
   | { readonly kind: 'ready'; readonly open: OpenKey }
   | { readonly kind: 'lost'; readonly reason: string; readonly retryAt: number };
 
@@ -97,20 +97,22 @@ export function createRemoteKey(
   }
 
   async function open(was: string | undefined): Promise<void> {
-    state = { kind: 'opening', was };
     const giveUp = new AbortController();
-    let opened: OpenKey | undefined;
+    const { signal } = giveUp;
+    state = { kind: 'opening', was, giveUp };
     try {
-      const opening = needs.open(ref, giveUp.signal);
-      opening.then((late) => giveUp.signal.aborted && late.close()).catch(() => undefined);
-      opened = await within(opening, needs, 'the key could not be opened');
+      const opening = needs.open(ref, signal);
+      // Closes it at once if it is open already, and else as soon as it is.
+      signal.addEventListener('abort', () => opening.then((late) => late.close()).catch(() => undefined));
+      const opened = await within(opening, needs, 'the key could not be opened');
+      signal.throwIfAborted();
       await signWith(opened, probe);
+      signal.throwIfAborted();
       backoffMs = retryMs.first;
       state = { kind: 'ready', open: opened };
       needs.onState(ref, undefined);
     } catch (error) {
       giveUp.abort();
-      opened?.close();
       lose(messageOf(error));
     }
   }
@@ -169,6 +171,7 @@ export function createRemoteKey(
 
   function close(): void {
     if (state.kind === 'ready') state.open.close();
+    if (state.kind === 'opening') state.giveUp.abort();
     state = { kind: 'closed' };
   }
 }

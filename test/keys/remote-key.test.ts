@@ -18,7 +18,7 @@ const ref: KeyRef = read.value;
 type Mood = 'well' | 'refuses' | 'hangs' | 'has another key' | 'does not open';
 
 /** A backend on a clock that the test moves. It signs what it is given whole, since ECDSA of a digest needs no more. */
-function makeBackend({ concurrency = 4, latencyMs = 0 } = {}) {
+function makeBackend({ concurrency = 4, latencyMs = 0, openingMs = 0 } = {}) {
   let now = 0;
   const timers = new Set<{ at: number; run: () => void }>();
   const time: Time = {
@@ -36,6 +36,7 @@ function makeBackend({ concurrency = 4, latencyMs = 0 } = {}) {
   const after = (ms: number) => new Promise<void>((resolve) => time.timer(resolve, ms));
   async function open(): Promise<OpenKey> {
     if (mood === 'does not open') throw new Error('the token is not there');
+    if (openingMs > 0) await after(openingMs);
     seen.opened += 1;
     return {
       async sign() {
@@ -224,6 +225,25 @@ describe('a key outside of the pool', () => {
     await backend.tend();
     assert.equal(backend.key.problem(), undefined);
   });
+
+  for (const [what, closedAtMs, signatures] of [
+    ['being opened', 10, 0],
+    ['being probed for the first time', 30, 1],
+  ] as const) {
+    it(`a remote key that is closed while it is ${what} does not stay open, and is not used any more`, async () => {
+      const backend = makeBackend({ openingMs: 20, latencyMs: 20 });
+      backend.key.problem();
+      const tending = backend.key.tend();
+      await backend.advance(closedAtMs);
+      backend.key.close();
+      await backend.advance(10_000);
+      await tending;
+      assert.deepEqual([backend.seen.opened, backend.seen.closed], [1, 1]);
+      assert.equal(backend.seen.mostUnderWay, signatures);
+      assert.deepEqual(backend.seen.states, []);
+      await assert.rejects(backend.key.sign(content), isUnavailable);
+    });
+  }
 
   it('a remote key gives a valid signature or none, with any behaviour of its backend, and recovers once that works', () => {
     const moods = fc.constantFrom<Mood>('well', 'refuses', 'hangs', 'has another key', 'does not open');
