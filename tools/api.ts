@@ -16,6 +16,10 @@ export interface ClusterOptions {
   context?: string;
 }
 
+interface UnattendedOptions extends ClusterOptions {
+  readonly deadline?: AbortSignal;
+}
+
 /** The options of every command that talks to a cluster. */
 export function withCluster(command: Command): Command {
   return command
@@ -32,11 +36,12 @@ const credentialsOf = new WeakMap<Terminal, Promise<Credentials>>();
 /**
  * Talks to the API server for as long as `use` runs, which gets the namespace of the context, if it has one.
  * Every call of one command reaches the server of the first call.
- * @param options role: that grants all of it, for the hint where a right is missing.
+ * @param options role: that grants all of it, for the hint where a right is missing. deadline: for a caller that must
+ * not wait for a person: credential plugins get no terminal, and are ended by it.
  * @throws CliError with a hint for what commonly goes wrong.
  */
 export async function withApi<T>(
-  { role, ...cluster }: ClusterOptions & { readonly role?: string },
+  { role, ...cluster }: UnattendedOptions & { readonly role?: string },
   terminal: Terminal,
   use: (transport: Transport, contextNamespace: string | undefined) => Promise<T>,
 ): Promise<T> {
@@ -59,10 +64,14 @@ export async function withApi<T>(
   }
 }
 
-async function loadOnce({ kubeconfig, context }: ClusterOptions, { env }: Terminal): Promise<Credentials> {
+async function loadOnce(
+  { kubeconfig, context, deadline }: UnattendedOptions,
+  { env }: Terminal,
+): Promise<Credentials> {
   const { loadCredentials } = await import('../signer/kube/credentials.ts');
   try {
-    return await loadCredentials({ env, time: realTime, kubeconfig, context });
+    const unattended = deadline && { signal: deadline, isTerminal: false };
+    return await loadCredentials({ env, time: realTime, kubeconfig, context, ...unattended });
   } catch (error) {
     if (!(error instanceof KubespiffeError) || error.hint !== undefined) throw error;
     const hint = 'give a kubeconfig that works with --kubeconfig FILE or in KUBECONFIG';

@@ -52,6 +52,8 @@ export interface CredentialSources {
   time: Time;
   /** Running exec plugins are ended when it is aborted. */
   signal?: AbortSignal;
+  /** Whether exec plugins may ask a person on standard input; by default where that is a terminal. */
+  isTerminal?: boolean;
 }
 
 /**
@@ -160,7 +162,7 @@ async function loadServiceAccount(sources: CredentialSources): Promise<Loaded> {
 
 async function loadFiles(files: readonly string[], sources: CredentialSources): Promise<Loaded> {
   const origin = `kubeconfig ${files.join(path.delimiter)}`;
-  const { env, signal, time } = sources;
+  const { env, time } = sources;
   try {
     const { context, cluster, namespace, ...choice } = await readKubeconfig(files, sources.context);
     const server = serverUrl(cluster.server);
@@ -173,7 +175,7 @@ async function loadFiles(files: readonly string[], sources: CredentialSources): 
       if (!user?.exec || user.token !== undefined || user.tokenFile !== undefined) return undefined;
       if (user.username !== '' || user.password !== '' || user.certificate) return undefined;
       if (fromPlugin?.expiresAt === undefined ? !fromPlugin : fromPlugin.expiresAt <= time.now()) {
-        fromPlugin = await runExecPlugin(user.exec, { of: cluster, ca }, { env, signal, time });
+        fromPlugin = await runExecPlugin(user.exec, { of: cluster, ca }, sources);
       }
       return fromPlugin;
     }

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { isPlain404 } from '../../signer/kube/api-error.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
+import { isDnsName } from '../../spiffe/dns-name.ts';
 import { withApi } from '../api.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -30,42 +31,51 @@ export async function completeLive(
   const cluster = Object.fromEntries(Object.entries(values).filter(([, value]) => typeof value === 'string'));
   const list = lists[kind as LiveKind];
   if (!list) return [];
+  const deadline = AbortSignal.timeout(timeoutMs);
   try {
-    const names = await withApi(cluster, terminal, (api) => list(api, current));
+    const names = await withApi({ ...cluster, deadline }, terminal, (api) =>
+      list(namesFrom(api, deadline), current),
+    );
     return names.filter((name) => name.startsWith(current)).slice(0, mostNames);
   } catch {
     return [];
   }
 }
 
-const lists: Readonly<Record<LiveKind, (api: Transport, current: string) => Promise<string[]>>> = {
-  namespaces: (api) => namesAt(api, '/api/v1/namespaces', 'namespaces'),
+/** The names of objects, from the path of their list. */
+type ReadNames = (path: string, resource: string) => Promise<string[]>;
+
+const lists: Readonly<Record<LiveKind, (read: ReadNames, current: string) => Promise<string[]>>> = {
+  namespaces: (read) => read('/api/v1/namespaces', 'namespaces'),
   // First the namespace, then what is in it: a list of all pods of a cluster is of no use.
-  async pods(api, current) {
+  async pods(read, current) {
     const [namespace = '', name] = current.split('/');
-    if (name === undefined) return (await lists.namespaces(api, current)).map((each) => `${each}/`);
+    if (name === undefined) return (await lists.namespaces(read, current)).map((each) => `${each}/`);
     const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods`;
-    return (await namesAt(api, path, 'pods')).map((each) => `${namespace}/${each}`);
+    return (await read(path, 'pods')).map((each) => `${namespace}/${each}`);
   },
-  async registrations(api) {
+  async registrations(read) {
     const kinds = ['workloadregistrations', 'clusterworkloadregistrations'];
-    const names = kinds.map((kind) => namesAt(api, `/apis/kubespiffe.io/v1alpha1/${kind}`, kind));
+    const names = kinds.map((kind) => read(`/apis/kubespiffe.io/v1alpha1/${kind}`, kind));
     return [...new Set((await Promise.all(names)).flat())];
   },
-  'federated-trust-domains': (api) =>
-    namesAt(api, '/apis/kubespiffe.io/v1alpha1/federatedtrustdomains', 'federatedtrustdomains'),
+  'federated-trust-domains': (read) =>
+    read('/apis/kubespiffe.io/v1alpha1/federatedtrustdomains', 'federatedtrustdomains'),
 };
 
-async function namesAt(api: Transport, path: string, resource: string): Promise<string[]> {
+function namesFrom(api: Transport, signal: AbortSignal): ReadNames {
   // From the cache of the API server, which may be a little old: a read that has to be newest can wait for seconds.
   const query = { limit: String(mostNames), resourceVersion: '0' };
-  try {
-    const { body } = await api.request<{ items?: { metadata: { name: string } }[] }>({
-      ...{ method: 'GET', path, query, resource, timeoutMs },
-    });
-    return (body.items ?? []).map(({ metadata }) => metadata.name);
-  } catch (error) {
-    if (isPlain404(error)) return [];
-    throw error;
-  }
+  return async (path, resource) => {
+    try {
+      const { body } = await api.request<{ items?: { metadata: { name: string } }[] }>({
+        ...{ method: 'GET', path, query, resource, signal },
+      });
+      // They are put on the command line of a shell, so a server must not choose other characters than the API allows.
+      return (body.items ?? []).map(({ metadata }) => metadata.name).filter(isDnsName);
+    } catch (error) {
+      if (isPlain404(error)) return [];
+      throw error;
+    }
+  };
 }
