@@ -15,16 +15,19 @@ export interface Terminal {
 
 export function processTerminal(): Terminal {
   const { env, stdout, stderr } = process;
-  // `kubespiffe … | head` closes the pipe early, which is no error.
+  let hasReader = true;
+  // `kubespiffe … | head` closes the pipe early. What a command does in a cluster and its exit code do not depend on that.
   stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (!hasReader) return;
     if (error.code !== 'EPIPE') throw error;
-    // A command that ends at a signal ends as it does then, and so removes its files.
-    if (!process.emit('SIGHUP', 'SIGHUP')) process.exit(0);
+    hasReader = false;
+    // A command that runs until it is stopped ends as at the signal, and so removes its files.
+    process.emit('SIGHUP', 'SIGHUP');
   });
   // A reader of messages that is gone, or a terminal that was closed, must not end a command before it has removed its files.
   stderr.on('error', () => undefined);
   return {
-    out: (line) => void stdout.write(line),
+    out: (line) => void (hasReader && stdout.write(line)),
     err: (line) => void stderr.write(line),
     hasColor: stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb',
     read: async (file) => (file === '-' ? readStandardInput() : readFile(file)),
@@ -41,6 +44,13 @@ export function abortAtSignal(): AbortController {
   // A shell that ends sends it, and then the kernel sends it again.
   process.on('SIGHUP', stop);
   return stopping;
+}
+
+/** Aborts when the terminal is closed, or when nothing reads standard output any more. */
+export function abortAtHangup(): AbortSignal {
+  const gone = new AbortController();
+  process.on('SIGHUP', () => gone.abort());
+  return gone.signal;
 }
 
 /** Standard input is opened only where it is read: sidecars pay for each module. */

@@ -321,6 +321,13 @@ describe('kubespiffe status', () => {
       await closed;
     }
   });
+
+  it('status --watch ends when nothing reads its output', async () => {
+    const child = spawn(launcher, ['status', '--watch', '1s', '--kubeconfig', viewer]);
+    child.stdout.destroy();
+    const [code] = await once(child, 'exit');
+    assert.equal(code, 0);
+  });
 });
 
 describe('kubespiffe explain token', () => {

@@ -5,6 +5,7 @@ import { identityViewer } from '../cluster/world.ts';
 import { type AddCommand, addCommand } from '../command.ts';
 import { parseSeconds } from '../duration.ts';
 import { type OutputOptions, outputOption, printObject } from '../output.ts';
+import { abortAtHangup } from '../terminal.ts';
 import { overviewOf } from '../view/overview.ts';
 import { printOverview } from '../view/print.ts';
 import { readCluster } from '../view/read.ts';
@@ -32,18 +33,24 @@ export const status: AddCommand = (parent, terminal) =>
     )
     .addOption(outputOption())
     .action(async ({ watch, ...options }: Options) => {
-      const seconds =
-        watch === undefined ? undefined : parseSeconds(watch === true ? '10s' : watch, '--watch');
+      const again = watch === undefined ? undefined : readAgain(watch === true ? '10s' : watch);
       await withApi({ ...options, role: identityViewer }, terminal, async (api) => {
         const serverNow = serverClock(api);
         for (;;) {
           const overview = overviewOf(await readCluster(api, terminal, options, serverNow));
           // Clears the screen after the answer has arrived, so that it does not flicker.
-          if (seconds !== undefined && terminal.hasColor) terminal.out('\u001b[2J\u001b[H');
+          if (again && terminal.hasColor) terminal.out('\u001b[2J\u001b[H');
           if (options.output) printObject(terminal, options.output, overview);
           else printOverview(terminal, overview);
-          if (seconds === undefined) return;
-          await pause(Math.max(1, seconds) * 1_000);
+          if (!again) return;
+          const { afterMs, signal } = again;
+          await pause(afterMs, undefined, { signal }).catch(() => undefined);
+          if (signal.aborted) return;
         }
       });
     });
+
+/** It only prints, so it ends when nothing reads that any more. */
+function readAgain(watch: string): { readonly afterMs: number; readonly signal: AbortSignal } {
+  return { afterMs: Math.max(1, parseSeconds(watch, '--watch')) * 1_000, signal: abortAtHangup() };
+}
