@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
+import { isDeepStrictEqual } from 'node:util';
 import { parseProxy, proxyFromEnvironment } from '../../client/proxy-environment.ts';
 import type { HttpProxy } from '../../client/proxy-tunnel.ts';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
@@ -27,7 +28,7 @@ export interface Credentials {
    * @throws KubespiffeError CONFIG_INVALID when no value was ever read.
    */
   authorization(): Promise<string | undefined>;
-  /** Call it after a 401. The next call reads everything again and runs exec plugins again. */
+  /** Call it after a 401. The next call reads the same context again and runs exec plugins again. */
   invalidate(): void;
   /** The namespace of the context or of the pod. */
   readonly namespace: string | undefined;
@@ -71,10 +72,15 @@ export async function loadCredentials(sources: CredentialSources): Promise<Crede
   let isRefused = false;
   let reading: Promise<void> | undefined;
 
+  /** The same context as at first. Where it names another server by now, its credentials must not be sent to this one. */
+  async function reload(): Promise<Loaded> {
+    const again = await load({ ...sources, context: loaded.context });
+    return isDeepStrictEqual(whatStays(again), whatStays(loaded)) ? again : loaded;
+  }
+
   async function refresh(): Promise<void> {
     try {
-      // Another context may be current by now: its token is not for this server.
-      if (isRefused) loaded = await load({ ...sources, context: loaded.context });
+      if (isRefused) loaded = await reload();
       state = await loaded.read();
     } catch {
       // The file may be half replaced, or the exec plugin may fail for a moment. The last value may still be valid;
@@ -119,10 +125,17 @@ interface Loaded {
   /** Undefined for the ServiceAccount of a pod. */
   readonly context: string | undefined;
   readonly server: URL;
+  /** The name that the certificate of the server must have, if it is not that of the URL. */
+  readonly serverName?: string | undefined;
   readonly namespace: string | undefined;
   readonly impersonation: Readonly<Record<string, string | string[]>>;
   readonly proxy: URL | undefined;
   read(): Promise<Material>;
+}
+
+/** What was read once and stays in use. */
+function whatStays({ server, serverName, impersonation }: Loaded): object {
+  return { server: server.href, serverName, impersonation };
 }
 
 async function load(sources: CredentialSources): Promise<Loaded> {
@@ -199,7 +212,9 @@ async function loadFiles(files: readonly string[], sources: CredentialSources): 
     }
 
     const proxy = proxyOf(server, cluster.proxyUrl, env, origin);
-    return { origin, context, server, namespace, impersonation: impersonationHeaders(user), proxy, read };
+    const { serverName } = cluster;
+    const impersonation = impersonationHeaders(user);
+    return { origin, context, server, serverName, namespace, impersonation, proxy, read };
   } catch (error) {
     throw unusable(origin, error);
   }

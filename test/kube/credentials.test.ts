@@ -147,6 +147,22 @@ describe('credentials', () => {
     assert.equal(await credentials.authorization(), 'Bearer second');
   });
 
+  for (const [what, user, cluster] of [
+    ['server', {}, { server: 'https://elsewhere.example' }],
+    ['path on the server', {}, { server: 'https://here.example:6443/clusters/2' }],
+    ['name of the server', {}, { 'tls-server-name': 'elsewhere.example' }],
+    ['person to impersonate', { as: 'jane' }, {}],
+  ] as const) {
+    test(`after a refusal the credentials stay, where the context has another ${what} by now`, async () => {
+      const write = (...changed: [user: object, cluster: object]) => kubeconfig('changed', ...changed);
+      const credentials = await load({ kubeconfig: await write({ token: 'before' }, {}) });
+      await write({ token: 'after', ...user }, { 'certificate-authority-data': base64('CA'), ...cluster });
+      credentials.invalidate();
+      assert.equal(await credentials.authorization(), 'Bearer before');
+      assert.deepEqual(credentials.tls, {});
+    });
+  }
+
   test('the ID token of auth-provider oidc is sent', async () => {
     const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
     const token = `${part({ alg: 'none' })}.${part({ exp: 4_000_000_000 })}.x`;
