@@ -90,7 +90,8 @@ export async function readKubeconfig(
 async function addFile(merged: Merged, file: string): Promise<void> {
   // A signer in a pod has no kubeconfig, and starts without this.
   const { parse } = await import('yaml');
-  const content: unknown = parse(textOf(await readFile(file)));
+  // Warnings would go to standard error with a line of the file, which may be a token. Errors are still thrown.
+  const content: unknown = parse(textOf(await readFile(file)), { logLevel: 'error' });
   if (content === null || content === undefined) return;
   if (!isJsonObject(content)) throw new Error(`${file} holds no kubeconfig`);
   const kind = textIn(content, 'kind', file);
