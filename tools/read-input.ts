@@ -1,3 +1,4 @@
+import type { Document } from 'yaml';
 import { encodePem } from '../spiffe/pki/pem.ts';
 import { textOf } from '../spiffe/pki/text.ts';
 import { CliError, usageError } from './errors.ts';
@@ -35,6 +36,21 @@ export async function readInput(terminal: Terminal, file: string): Promise<Buffe
     throw usageError(
       `${nameOfInput(file)} cannot be read (${code})`,
       'check that the file exists and that you may read it',
+    );
+  }
+}
+
+/**
+ * What a YAML document without errors says. A small file with aliases of aliases could become a huge tree.
+ * @throws CliError USAGE for aliases that are too many or have no anchor. The parser's own message quotes the text.
+ */
+export function documentValue(document: Document): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 10 });
+  } catch {
+    throw usageError(
+      'there are too many YAML aliases, or one has no anchor',
+      'write out what they stand for',
     );
   }
 }

@@ -3,6 +3,7 @@ import type { Finding } from '../../spiffe/clauses.ts';
 import { encodePem } from '../../spiffe/pki/pem.ts';
 import { hasByteOrderMark, textOf } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
+import { documentValue } from '../read-input.ts';
 import { type InspectContext, inspectPem, knownForms } from './pem.ts';
 import { finding, type Inspection, withFirst } from './report.ts';
 import { inspectObjects } from './several.ts';
@@ -51,7 +52,7 @@ const marked = {
 function parse(text: string): unknown[] {
   const documents = parseAllDocuments(text, { prettyErrors: true });
   const error = documents.flatMap(({ errors }) => errors)[0];
-  if (!error) return documents.map((document) => document.toJS({ maxAliasCount: 10 }));
+  if (!error) return documents.map(documentValue);
   // The parser's own message quotes the text, which may be a key.
   const place = error.linePos?.[0];
   const where = place ? ` (line ${place.line}, column ${place.col})` : '';

@@ -2,7 +2,7 @@ import { type Document, isCollection, LineCounter, parseAllDocuments } from 'yam
 import { isJsonObject, type JsonObject } from '../../spiffe/json.ts';
 import { textOf } from '../../spiffe/pki/text.ts';
 import { CliError } from '../errors.ts';
-import { lookInto, nameOfInput, readInput } from '../read-input.ts';
+import { documentValue, lookInto, nameOfInput, readInput } from '../read-input.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** An object in a file. */
@@ -20,7 +20,7 @@ export interface FileObject {
 
 /**
  * Reads the objects in files, YAML or JSON, several documents and Lists included.
- * @throws CliError USAGE for a file that cannot be read, with the line.
+ * @throws CliError USAGE for a file that cannot be read, with the line of an error in YAML.
  */
 export async function readObjects(terminal: Terminal, files: readonly string[]): Promise<FileObject[]> {
   const objects: FileObject[] = [];
@@ -44,7 +44,7 @@ function objectsIn(content: string, file: string): FileObject[] {
         'correct it there or in a line above; often it is the indentation or a missing quote',
       );
     }
-    const value: unknown = document.toJS({ maxAliasCount: 10 });
+    const value = documentValue(document);
     if (value === null || value === undefined) return [];
     const isList = isJsonObject(value) && String(value.kind).endsWith('List') && Array.isArray(value.items);
     const items = isList
