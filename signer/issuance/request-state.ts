@@ -103,7 +103,7 @@ export function createRequestStates(needs: {
   const isKnown = (state: RequestState) => states.get(state.request.uid) === state;
   const isOpen = ({ phase }: RequestState) => phase.kind !== 'answered' && phase.kind !== 'closed';
 
-  /** Gives the place of a request to the one of its pod that waits longest. */
+  /** Takes the place of a request from it, and offers it. */
   function uncount(state: RequestState): void {
     if (!state.isCounted) return;
     state.isCounted = false;
@@ -111,8 +111,13 @@ export function createRequestStates(needs: {
     const left = (openOfPod.get(podUID) ?? 0) - 1;
     if (left > 0) openOfPod.set(podUID, left);
     else openOfPod.delete(podUID);
+    offerPlace(podUID);
+  }
+
+  /** Wakes the request that waits longest for a place of this pod, if the pod has one. */
+  function offerPlace(podUID: string): void {
     const [next] = waitingForPlace.get(podUID) ?? [];
-    if (!next) return;
+    if (!next || isPodFull(next)) return;
     leaveLine(next);
     onPlace?.(next);
   }
@@ -131,7 +136,8 @@ export function createRequestStates(needs: {
     withBytes.delete(state);
     notTaken.delete(state);
     leaveLine(state);
-    uncount(state);
+    if (state.isCounted) uncount(state);
+    else offerPlace(state.request.podUID);
   }
 
   /**
@@ -155,6 +161,8 @@ export function createRequestStates(needs: {
     notTaken.delete(state);
     leaveLine(state);
     state.phase = phase;
+    // It may have been offered a place that it does not take, because its facts or its creator are not believed.
+    if (!state.isCounted) offerPlace(state.request.podUID);
   }
 
   const isPodFull = (state: RequestState) =>

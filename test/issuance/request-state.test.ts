@@ -182,6 +182,35 @@ describe('the life of a request', () => {
     assert.deepEqual(states.pending(), { count: 1, oldestMs: 200 });
   });
 
+  it('a place that a request is offered and does not take is offered to the next in line', () => {
+    const offered: string[] = [];
+    const states = createRequestStates({
+      time: timeWith({}),
+      maxOpenOfPod: 1,
+      onPlace: ({ key }) => offered.push(key),
+    });
+    const see = (uid: string) => states.see(anOpenRequest({ uid, name: uid })).state;
+    const [first, ...line] = ['first', 'facts', 'signer', 'dropped', 'gone', 'denied', 'good'].map(see);
+    const [facts, signer, dropped, gone, denied, good] = line;
+    assert.ok(first && facts && signer && dropped && gone && denied && good);
+    assert.ok(states.count(first));
+    for (const each of line) states.wait(each, 'place');
+    assert.deepEqual(offered, []);
+    states.forget('first');
+    states.wait(facts, 'facts');
+    states.wait(signer, 'signer');
+    states.drop(dropped);
+    states.forget('gone');
+    states.send(denied, anAttempt());
+    assert.deepEqual(
+      offered,
+      line.map(({ key }) => key),
+    );
+    assert.ok(states.count(good));
+    for (const { request } of line) states.forget(request.uid);
+    assert.equal(states.size(), 0);
+  });
+
   it('a request frees its place in the limit of its pod when it is answered or gone', () => {
     const { states, see } = makeStates();
     const counted = Array.from({ length: defaultMaxOpenOfPod }, (_, index) => see(`uid-${index}`));
