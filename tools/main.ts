@@ -16,7 +16,9 @@ if (verb === 'signer') {
   const terminal = processTerminal();
   if (verb === '__complete') {
     // Asked by a shell while a person waits: nothing of the commands is loaded.
-    const { completeLive } = await import('./completion/live.ts');
+    const { completeLive, timeoutMs } = await import('./completion/live.ts');
+    // A TLS handshake or a DNS request under way would keep the shell waiting beyond that.
+    setTimeout(() => process.exit(), timeoutMs).unref();
     for (const name of await completeLive(rest, terminal)) terminal.out(`${name}\n`);
   } else {
     const add = await commandAlone();

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -157,5 +157,24 @@ describe('completion from a cluster that is hostile, or needs a login', () => {
     });
     assert.equal(printed, '');
     assert.equal(readFileSync(seen, 'utf8'), 'none\n');
+  });
+
+  it('completion waits three seconds at most for an API server that never answers', async () => {
+    const silent = createTcpServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const file = join(folder, 'silent');
+    writeFileSync(
+      file,
+      kubeconfig(`https://127.0.0.1:${(silent.address() as AddressInfo).port}`, { token: 'a' }),
+    );
+    const startedAt = performance.now();
+    try {
+      const ran = await run(['__complete', 'namespaces', '', 'kubespiffe', '--kubeconfig', file]);
+      assert.deepEqual([ran.code, ran.stdout], [0, '']);
+    } finally {
+      silent.close();
+    }
+    // The handshake alone may take five seconds.
+    assert.ok(performance.now() - startedAt < 5_000);
   });
 });

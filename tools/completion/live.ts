@@ -1,7 +1,6 @@
 import { parseArgs } from 'node:util';
 import { isPlain404 } from '../../signer/kube/api-error.ts';
 import type { Transport } from '../../signer/kube/transport.ts';
-import { isDnsName } from '../../spiffe/dns-name.ts';
 import { withApi } from '../api.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -9,7 +8,9 @@ import type { Terminal } from '../terminal.ts';
 export type LiveKind = 'namespaces' | 'pods' | 'registrations' | 'federated-trust-domains';
 
 /** A shell that waits longer than this for an answer seems to hang, in milliseconds. */
-const timeoutMs = 3_000;
+export const timeoutMs = 3_000;
+/** Names of namespaces, pods and the other kinds: RFC 1123 subdomains. */
+const nameForm = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
 /** A longer list is of no use. */
 const mostNames = 500;
 
@@ -72,7 +73,7 @@ function namesFrom(api: Transport, signal: AbortSignal): ReadNames {
         ...{ method: 'GET', path, query, resource, signal },
       });
       // They are put on the command line of a shell, so a server must not choose other characters than the API allows.
-      return (body.items ?? []).map(({ metadata }) => metadata.name).filter(isDnsName);
+      return (body.items ?? []).map(({ metadata }) => metadata.name).filter((name) => nameForm.test(name));
     } catch (error) {
       if (isPlain404(error)) return [];
       throw error;
