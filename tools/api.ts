@@ -35,7 +35,7 @@ const credentialsOf = new WeakMap<Terminal, Promise<Credentials>>();
 
 /**
  * Talks to the API server for as long as `use` runs, which gets the namespace of the context, if it has one.
- * Every call of one command reaches the server of the first call.
+ * Every call of one command reaches the server of the first call, whatever cluster it names.
  * @param options role: that grants all of it, for the hint where a right is missing. deadline: for a caller that must
  * not wait for a person: credential plugins get no terminal, and are ended by it.
  * @throws CliError with a hint for what commonly goes wrong.
@@ -48,9 +48,7 @@ export async function withApi<T>(
   // Most of what a command needs to load is this, and most commands do not need it.
   const { createTransport } = await import('../signer/kube/transport.ts');
   const { openOfAnyVersion } = await import('./http1.ts');
-  const loading = credentialsOf.get(terminal) ?? loadOnce(cluster, terminal);
-  credentialsOf.set(terminal, loading);
-  const credentials = await loading;
+  const credentials = await credentialsFor(cluster, terminal);
   const transport = createTransport({
     ...{ credentials, time: realTime, open: openOfAnyVersion },
     userAgent: 'kubespiffe-cli',
@@ -62,6 +60,18 @@ export async function withApi<T>(
   } finally {
     await transport.close();
   }
+}
+
+/** They are read again for each call, so that a command that waits has certificates and CAs of now. */
+async function credentialsFor(cluster: UnattendedOptions, terminal: Terminal): Promise<Credentials> {
+  const known = credentialsOf.get(terminal);
+  const loading = known ?? loadOnce(cluster, terminal);
+  credentialsOf.set(terminal, loading);
+  const credentials = await loading;
+  if (!known) return credentials;
+  credentials.invalidate();
+  await credentials.authorization();
+  return credentials;
 }
 
 async function loadOnce(

@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { createAuthority } from '../../signer/authority/create.ts';
 import { poolJsonIn } from '../../signer/authority/pool-secret.ts';
 import { rfc3339 } from '../../spiffe/pki/time.ts';
+import { withApi } from '../../tools/api.ts';
+import type { Terminal } from '../../tools/terminal.ts';
+import { webCredentials } from '../contract/bundle-endpoint.ts';
 import { poolObjects, poolPath, type StoredApi, startApi, writeContexts } from './api-server.ts';
 import { run } from './run.ts';
 
@@ -70,10 +76,35 @@ describe('the cluster of a command that waits', () => {
     const command = ['ca', 'rotate', '--wait', '--propagation-delay', '1s', '--kubeconfig', kubeconfig];
     const { code, stderr } = await run(command);
     assert.equal(code, 1);
-    assert.match(
-      stderr,
-      /^error: Secret kubespiffe\/kubespiffe-pool is another one than this command has read/m,
-    );
+    assert.match(stderr, /^error: Secret kubespiffe\/kubespiffe-pool has another UID than the one/m);
     assert.deepEqual(writes(own), []);
+  });
+
+  it('a command that waits uses the credentials that its context has by then', async () => {
+    const tokens: (string | undefined)[] = [];
+    const server = createServer(await webCredentials(), ({ headers }, response) => {
+      tokens.push(headers.authorization);
+      response.end('{}');
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const kubeconfig = join(folder, 'credentials.json');
+    const terminal = { env: {} } as Terminal;
+    const { port } = server.address() as AddressInfo;
+    try {
+      for (const token of ['first', 'second']) {
+        const cluster = { server: `https://127.0.0.1:${port}`, 'insecure-skip-tls-verify': true };
+        const content = {
+          ...{ clusters: [{ name: 'a', cluster }], users: [{ name: 'a', user: { token } }] },
+          ...{ contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }], 'current-context': 'a' },
+        };
+        writeFileSync(kubeconfig, JSON.stringify(content));
+        await withApi({ kubeconfig }, terminal, (api) =>
+          api.request({ method: 'GET', path: '/version', resource: 'version' }),
+        );
+      }
+    } finally {
+      server.close();
+    }
+    assert.deepEqual(tokens, ['Bearer first', 'Bearer second']);
   });
 });

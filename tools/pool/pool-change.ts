@@ -178,7 +178,7 @@ function requireSamePool(terminal: Terminal, { metadata: { namespace, name, uid 
   firstRead.set(terminal, first);
   if (first === uid) return;
   throw poolInvalid(
-    `Secret ${namespace}/${name} is another one than this command has read before, and was not changed`,
+    `Secret ${namespace}/${name} has another UID than the one that this command read first; nothing was changed`,
     'it was deleted and made again, or the API server is that of another cluster now; check which, and run the command again',
   );
 }
