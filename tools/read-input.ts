@@ -41,7 +41,7 @@ export async function readInput(terminal: Terminal, file: string): Promise<Buffe
 }
 
 /**
- * What a YAML document without errors says. A small file with aliases of aliases could become a huge tree.
+ * What a YAML document without errors says. It is parsed with the level `error`: warnings quote the text. A small file with aliases of aliases could become a huge tree.
  * @throws CliError USAGE for aliases that are too many or have no anchor. The parser's own message quotes the text.
  */
 export function documentValue(document: Document): unknown {

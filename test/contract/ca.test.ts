@@ -465,7 +465,11 @@ describe('`kubespiffe ca` and `inspect pcr` on a cluster', () => {
         `kind: Secret\ndata: { other: ${Buffer.from('secret').toString('base64')} }`,
       );
       assert.equal(nothing.code, 1);
-      assert.match(nothing.stderr, /holds neither a pool Secret nor a pool\nhint: .*kubectl get secret/);
+      const unreadable = /holds neither a pool Secret nor a pool\nhint: .*kubectl get secret/;
+      assert.match(nothing.stderr, unreadable);
+      const twice = await restore(`data: {}\n${stringify(copy)}`);
+      assert.equal(twice.code, 1, 'YAML with a key that occurs twice');
+      assert.match(twice.stderr, unreadable);
       const foreign = await restore(JSON.stringify({ ...document, trustDomain: 'example.com' }));
       assert.equal(foreign.code, 1);
       assert.match(foreign.stderr, /trust domain example\.com, and Secret pools\/restored of example\.org/);

@@ -25,4 +25,11 @@ describe('YAML that a person gives to a command', () => {
       });
     }
   }
+
+  for (const command of commands) {
+    it(`\`kubespiffe ${command.join(' ')}\` prints no part of a template that was not rendered`, async () => {
+      const { stderr } = await run(command, { input: 'metadata: { name: {{ .Values.s3cret }} }\n' });
+      assert.doesNotMatch(stderr, /s3cret|Warning/);
+    });
+  }
 });

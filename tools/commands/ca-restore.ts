@@ -225,7 +225,8 @@ function livePoolOf(
 function poolIn(text: string, file: string): PoolDocument {
   let value: { kind?: unknown; data?: Record<string, unknown> } | null = null;
   try {
-    value = parseYaml(text, { logLevel: 'silent' });
+    // With 'silent' it would return what it could read of a text with errors.
+    value = parseYaml(text, { logLevel: 'error' });
   } catch {
     // Reported below: the parser's own message quotes the text, and that may be a key.
   }

@@ -50,7 +50,7 @@ const marked = {
 
 /** The documents of a YAML stream. JSON is YAML. */
 function parse(text: string): unknown[] {
-  const documents = parseAllDocuments(text, { prettyErrors: true });
+  const documents = parseAllDocuments(text, { prettyErrors: true, logLevel: 'error' });
   const error = documents.flatMap(({ errors }) => errors)[0];
   if (!error) return documents.map(documentValue);
   // The parser's own message quotes the text, which may be a key.

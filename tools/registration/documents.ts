@@ -33,7 +33,7 @@ export async function readObjects(terminal: Terminal, files: readonly string[]):
 
 function objectsIn(content: string, file: string): FileObject[] {
   const lines = new LineCounter();
-  const documents = parseAllDocuments(content, { lineCounter: lines });
+  const documents = parseAllDocuments(content, { lineCounter: lines, logLevel: 'error' });
   const objects = documents.flatMap((document) => {
     const [error] = document.errors;
     if (error) {

@@ -47,7 +47,7 @@ async function parseYaml(file: string, text: string): Promise<Tree> {
   // Loaded only here: the parser costs some 10 MB of resident memory.
   const { parseDocument } = await import('yaml');
   // In the failsafe schema every scalar is its text. Aliases are not followed: a small file could become a huge tree.
-  const document = parseDocument(text, { schema: 'failsafe', prettyErrors: false });
+  const document = parseDocument(text, { schema: 'failsafe', prettyErrors: false, logLevel: 'error' });
   const [error] = document.errors;
   if (error) throw invalid(file, [{ place: 'the file', message: `is not YAML or JSON: ${error.message}` }]);
   try {
