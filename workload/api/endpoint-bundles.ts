@@ -4,7 +4,7 @@ import { parseSpiffeBundle } from '../../spiffe/bundle.ts';
 import { KubespiffeError, messageOf } from '../../spiffe/errors.ts';
 import { certificatesPem } from '../../spiffe/pki/pem.ts';
 import { failure, type Result, success } from '../../spiffe/pki/result.ts';
-import type { SourceEvents } from '../follow.ts';
+import { callListeners, type SourceEvents } from '../follow.ts';
 import { readPodToken } from '../pod-proof.ts';
 import type { BundleSource, TrustBundles } from '../trust-bundle.ts';
 import type { X509Source } from '../x509-source.ts';
@@ -47,9 +47,11 @@ export function followEndpointBundles(
 
   /** Emits a problem once, until there is none or another one. */
   function report(problem: string): void {
-    if (problem !== '' && problem !== reported)
-      events.emit('problem', new KubespiffeError('BUNDLE_UNREACHABLE', `${endpoint.host}: ${problem}`));
+    const isNews = problem !== '' && problem !== reported;
     reported = problem;
+    if (!isNews) return;
+    const error = new KubespiffeError('BUNDLE_UNREACHABLE', `${endpoint.host}: ${problem}`);
+    callListeners(() => events.emit('problem', error));
   }
 
   /** @param proof of the workload; undefined for public documents. */
@@ -78,7 +80,7 @@ export function followEndpointBundles(
     hintSeconds = map.value.refreshHintSeconds;
     known = map.value.bundles;
     leftOut = map.value.leftOut.join('; ');
-    events.emit('update');
+    callListeners(() => events.emit('update'));
     return success(intervalMs(hintSeconds));
   }
 
@@ -90,7 +92,7 @@ export function followEndpointBundles(
     if (!bundle.ok) return retryMs;
     known = new Map([...known, [trustDomain, { roots: [], jwtKeys: bundle.value.jwtKeys }]]);
     etag = undefined;
-    events.emit('update');
+    callListeners(() => events.emit('update'));
     return fewestMs;
   }
 
@@ -106,7 +108,6 @@ export function followEndpointBundles(
     try {
       againMs = await read();
     } finally {
-      // Also after a listener threw, where the program goes on.
       if (!signal.aborted) timer = setTimeout(() => void loop(), againMs).unref();
     }
   }
