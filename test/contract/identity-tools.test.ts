@@ -323,7 +323,9 @@ describe('kubespiffe status', () => {
   });
 
   it('status --watch ends when nothing reads its output', async () => {
-    const child = spawn(launcher, ['status', '--watch', '1s', '--kubeconfig', viewer]);
+    const child = spawn(launcher, ['status', '--watch', '1s', '--kubeconfig', viewer], {
+      ...{ timeout: 60_000, killSignal: 'SIGKILL' },
+    });
     child.stdout.destroy();
     const [code] = await once(child, 'exit');
     assert.equal(code, 0);

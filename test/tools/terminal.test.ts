@@ -20,9 +20,12 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const now = Math.floor(Date.now() / 1_000);
 const trustDomain = 'example.org';
 
+/** A command that does not end is a failure, not a run that hangs. */
+const limit = { timeout: 60_000, killSignal: 'SIGKILL' } as const;
+
 /** Runs a command whose standard output is closed before it prints anything. */
 async function runUnread(args: readonly string[]): Promise<{ code: number | null; stderr: string }> {
-  const child = spawn(launcher, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(launcher, args, { stdio: ['ignore', 'pipe', 'pipe'], ...limit });
   child.stdout.destroy();
   const [[code], stderr] = await Promise.all([once(child, 'close'), text(child.stderr)]);
   return { code, stderr };
