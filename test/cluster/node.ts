@@ -186,6 +186,7 @@ async function join(
     killKubelet,
     startKubelet,
     restartKubelet: async () => {
+      await waitFor('containers that kubelet keeps ready', () => areSettled(controlPlane, name));
       await killKubelet();
       await startKubelet();
     },
@@ -256,6 +257,28 @@ async function isReady(controlPlane: ControlPlane, name: string): Promise<boolea
   const conditions: { type: string; status: string }[] = body.status.conditions ?? [];
   const ready = conditions.some((condition) => condition.type === 'Ready' && condition.status === 'True');
   return ready && (await controlPlane.request('GET', `${node}/proxy/healthz`)).status === 200;
+}
+
+/**
+ * kubelet takes a container that started less than 10 s before it for not ready, until a probe says otherwise
+ * (kubeletRestartGracePeriod in its prober). Its Service would refuse connections for a second. Times of the API are cut to
+ * whole seconds.
+ */
+const settledMs = 11_000;
+
+async function areSettled(controlPlane: ControlPlane, name: string): Promise<boolean> {
+  const path = `/api/v1/pods?fieldSelector=spec.nodeName%3D${name}`;
+  const { body } = await controlPlane.request('GET', path);
+  type Started = { ready: boolean; state: { running?: { startedAt: string } } };
+  const containers: Started[] = body.items.flatMap(
+    ({ status }: { status: Record<string, Started[] | undefined> }) => [
+      ...(status.containerStatuses ?? []),
+      ...(status.initContainerStatuses ?? []),
+    ],
+  );
+  return containers.every(({ ready, state: { running } }) => {
+    return !ready || !running || Date.parse(running.startedAt) + settledMs < Date.now();
+  });
 }
 
 function onlyChildOf(parent: Child): Promise<number> {

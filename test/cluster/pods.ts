@@ -12,9 +12,10 @@ export function toolsPod(
     serviceAccountName?: string;
     volumes?: readonly object[];
     volumeMounts?: readonly object[];
+    readinessProbe?: object;
   } = {},
 ): object {
-  const { command, volumeMounts, ...spec } = options;
+  const { command, volumeMounts, readinessProbe, ...spec } = options;
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -29,6 +30,7 @@ export function toolsPod(
           imagePullPolicy: 'Never',
           ...(command && { command }),
           ...(volumeMounts && { volumeMounts }),
+          ...(readinessProbe && { readinessProbe }),
         },
       ],
     },

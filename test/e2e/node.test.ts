@@ -71,6 +71,27 @@ test('two real nodes of one cluster', async (t) => {
     );
     assert.equal(command, 'busybox\n');
   });
+
+  await t.test('a pod that was just started stays ready over a restart of kubelet', async () => {
+    const pod = { namespace, name: 'probed' };
+    const command = ['cat', '/proc/1/comm'];
+    const made = toolsPod(pod, {
+      nodeName: first.name,
+      readinessProbe: { exec: { command }, periodSeconds: 1 },
+    });
+    await controlPlane.request('POST', `/api/v1/namespaces/${namespace}/pods`, made);
+    await waitForPod(controlPlane, pod);
+    const readySince = async () => {
+      const { body } = await controlPlane.request('GET', `/api/v1/namespaces/${namespace}/pods/probed`);
+      type Condition = { type: string; status: string; lastTransitionTime: string };
+      return body.status.conditions.find(({ type }: Condition) => type === 'Ready') as Condition;
+    };
+    const before = await readySince();
+    assert.equal(before.status, 'True');
+    await first.restartKubelet();
+    await waitFor('the new kubelet to know the pod', () => first.exec(pod, command));
+    assert.deepEqual(await readySince(), before);
+  });
 });
 
 test('a node ends with the process that started it, even by SIGKILL, and leaves nothing on the host', async () => {
