@@ -74,11 +74,12 @@ test('two real nodes of one cluster', async (t) => {
 
   await t.test('a pod that was just started stays ready over a restart of kubelet', async () => {
     const pod = { namespace, name: 'probed' };
-    const command = ['cat', '/proc/1/comm'];
+    const command = ['sh', '-c', 'echo probed >> /probes'];
     const made = toolsPod(pod, {
       nodeName: first.name,
       readinessProbe: { exec: { command }, periodSeconds: 1 },
     });
+    const probes = async () => (await first.exec(pod, ['cat', '/probes'])).split('\n').length;
     await controlPlane.request('POST', `/api/v1/namespaces/${namespace}/pods`, made);
     await waitForPod(controlPlane, pod);
     const readySince = async () => {
@@ -89,7 +90,8 @@ test('two real nodes of one cluster', async (t) => {
     const before = await readySince();
     assert.equal(before.status, 'True');
     await first.restartKubelet();
-    await waitFor('the new kubelet to know the pod', () => first.exec(pod, command));
+    const seen = await waitFor('the new kubelet to know the pod', probes);
+    await waitFor('its probes', async () => (await probes()) > seen + 2);
     assert.deepEqual(await readySince(), before);
   });
 });
