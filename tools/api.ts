@@ -35,7 +35,7 @@ const credentialsOf = new WeakMap<Terminal, Promise<Credentials>>();
 
 /**
  * Talks to the API server for as long as `use` runs, which gets the namespace of the context, if it has one.
- * Every call of one command reaches the server of the first call, whatever cluster it names.
+ * All calls of one command reach the server of the first call. The options of later calls do not change that.
  * @param options role: that grants all of it, for the hint where a right is missing. deadline: for a caller that must
  * not wait for a person: credential plugins get no terminal, and are ended by it.
  * @throws CliError with a hint for what commonly goes wrong.

@@ -101,6 +101,7 @@ export function createRequestStates(needs: {
   let lastTakenAt = monotonic();
 
   const isKnown = (state: RequestState) => states.get(state.request.uid) === state;
+  /** Whether the request may still need an answer. */
   const isOpen = ({ phase }: RequestState) => phase.kind !== 'answered' && phase.kind !== 'closed';
 
   /** Takes the place of a request from it, and offers it. */
@@ -174,7 +175,6 @@ export function createRequestStates(needs: {
     /** What is remembered: 0 when all requests are answered or gone. */
     size: () => states.size + openOfPod.size + waitingForPlace.size + withBytes.size + notTaken.size,
     isKnown,
-    /** Whether the request may still need an answer. */
     isOpen,
     /** Whether it may get an answer once the signer can issue again. */
     isForSigner: ({ phase }: RequestState) =>
@@ -277,10 +277,7 @@ export function createRequestStates(needs: {
     maxOpenOfPod,
     /** Whether the pod has its number of open requests without this one. */
     isPodFull,
-    /**
-     * Counts a request for its pod, once its facts were found to be those of the pod and it was believed to come from a
-     * node: other requests must not use up what a pod may have. @returns false if the pod has its number without it.
-     */
+    /** Counts a request that is believed, with the facts of its pod. @returns false if the pod has its number without it. */
     count(state: RequestState): boolean {
       if (isPodFull(state)) return false;
       if (state.isCounted || !isKnown(state)) return true;
